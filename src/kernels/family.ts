@@ -1,0 +1,122 @@
+// What a kernel is: a pure function from a typed request to WGSL text, bindings and workgroup counts.
+// Families list variants; the plan chooses by `supports` and `cost` (or measurement). Nothing here knows WebGPU objects.
+import type { Expr } from '../graph/expr.ts'
+import type { Shape } from '../graph/op.ts'
+
+/**
+ * How elements lie in a buffer, always in groups of four channels:
+ * 'f32' = vec4<f32> (16 B), 'f16' = vec4<f16> (8 B, needs shader-f16), 'f16-packed' = vec2<u32> (8 B, any device),
+ * 'int' = u32 a single element.
+ */
+export type Storage = 'f32' | 'f16' | 'f16-packed' | 'int'
+
+/**
+ * A tensor as a kernel sees it: rows of channels. Row r, channel group g (four channels) is element
+ * `offset4 + r · stride4 + g` of its binding. Channels beyond `channels` in the last group are zero: every kernel
+ * that writes keeps it so. ('int' operands: element i of row-major order.)
+ */
+export interface Operand {
+  /** Operands with the same slot are the same binding (a residual that is also the input, an output in place). */
+  readonly slot: number
+  readonly shape: Shape
+  readonly storage: Storage
+  /** Product of all dimensions but the last. */
+  readonly rows: number
+  readonly channels: number
+  /** ceil(channels / 4). */
+  readonly groups4: number
+  readonly stride4: number
+  readonly offset4: number
+  /** 'arena' and 'state' are bound read_write (WebGPU tracks usage by buffer), 'weight' read. */
+  readonly space: 'arena' | 'state' | 'weight'
+}
+
+/** The numbers of a device that kernels depend on; a GPUSupportedLimits fits. */
+export interface Limits {
+  readonly maxComputeWorkgroupStorageSize: number
+  readonly maxComputeInvocationsPerWorkgroup: number
+  readonly maxComputeWorkgroupSizeX: number
+  readonly maxComputeWorkgroupsPerDimension: number
+  readonly maxStorageBufferBindingSize: number
+  readonly maxStorageBuffersPerShaderStage: number
+}
+
+/** A matrix shape that the adapter's matrix units offer (f16 inputs). */
+export interface MatrixShape {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly result: 'f16' | 'f32'
+}
+
+export interface Capabilities {
+  readonly limits: Limits
+  readonly shaderF16: boolean
+  readonly subgroups: boolean
+  /** Smallest and largest subgroup size; equal when it is certain. */
+  readonly subgroupSize: readonly [number, number]
+  readonly matrixShapes: readonly MatrixShape[]
+  /** 'software': SwiftShader, lavapipe: barriers are slow, long text compiles slowly. */
+  readonly kind: 'software' | 'gpu'
+}
+
+/** A node, as kernels see it. `attrs` is the op's attribute type (ops/attrs.ts). */
+export interface Request<A> {
+  readonly attrs: A
+  readonly inputs: readonly Operand[]
+  readonly output: Operand
+  /** Applied to the result before it is stored: input 0 is the result, input i+1 is `inputs[i]`, broadcast to the output. */
+  readonly epilogue?: { readonly expr: Expr; readonly inputs: readonly Operand[] }
+  readonly capabilities: Capabilities
+}
+
+export type BindingRole =
+  | { readonly kind: 'input'; readonly index: number }
+  | { readonly kind: 'epilogue'; readonly index: number }
+  | { readonly kind: 'output' }
+  | { readonly kind: 'scratch'; readonly index: number }
+
+/** One dispatch. `bindings[i]` is what `@binding(i)` of group 0 gets. */
+export interface Dispatch {
+  readonly label: string
+  readonly wgsl: string
+  readonly bindings: readonly BindingRole[]
+  readonly workgroups: readonly [number, number, number]
+}
+
+export interface Kernel {
+  readonly dispatches: readonly Dispatch[]
+  /** Bytes of scratch buffers that live only during this node (bound read_write). */
+  readonly scratch: readonly number[]
+}
+
+/** A weight in the layout that a variant wants: constant to constant, made once at load, element by element. */
+export interface PreparedWeight {
+  /** Names the layout; weights prepared alike are shared. Holds everything `pack` depends on. */
+  readonly key: string
+  /** Elements in the result (padding included), a multiple of 4. */
+  readonly elements: number
+  /** Rearranges; works on f32 values and on f16 bits alike (padding is 0 in both). */
+  pack(source: Float32Array | Uint16Array, target: Float32Array | Uint16Array): void
+}
+
+export interface Variant<A, P> {
+  readonly name: string
+  /** Parameter rows to choose from, by kind of adapter. */
+  readonly tunings: { readonly software: readonly P[]; readonly gpu: readonly P[] }
+  /** Whether this variant can compute the request with these parameters at all. */
+  supports(request: Request<A>, params: P): boolean
+  /** Estimated time in arbitrary but common units (about nanoseconds on the kind of adapter); lower wins. */
+  cost(request: Request<A>, params: P): number
+  /** How weight input `index` must lie; undefined: rows of channels, like any operand. */
+  prepare?(request: Request<A>, params: P, index: number): PreparedWeight | undefined
+  emit(request: Request<A>, params: P): Kernel
+  /** c in |got − want| ≤ c · eps(storage) · Σ|terms|, with the reason in the file. */
+  readonly tolerance: { readonly f32: number; readonly f16: number }
+}
+
+export interface Family<A> {
+  readonly op: string
+  // A variant's parameters are its own business: `never` makes the list uniform, `chooseVariant` pairs them again.
+  readonly variants: readonly Variant<A, never>[]
+}

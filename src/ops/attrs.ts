@@ -1,0 +1,71 @@
+// The attributes of every op, in one place, so that kernels can read them without loading the ops.
+import type { Expr } from '../graph/expr.ts'
+
+/** inputs: x [n, h, w, c], weight [o, c, kh, kw] (state dict layout), bias [o] if present → [n, h', w', o]. */
+export interface Conv2dAttrs {
+  readonly stride: number
+  /** top, right, bottom, left: asymmetric in the VAE encoder's downsampling. */
+  readonly padding: readonly [number, number, number, number]
+}
+
+/**
+ * inputs: a [..., m, k], b [n, k] (a weight, shared by all batches, state dict layout) or [..., n, k] / [..., k, n]; bias [n] if present.
+ * With `gate`, b has 2·n rows: result = (a·b₁ᵀ + bias₁) · gelu(a·b₂ᵀ + bias₂), value half first (GEGLU).
+ */
+export interface MatmulAttrs {
+  readonly transposeA: boolean
+  /** true: b is [..., n, k], as torch's Linear stores it. */
+  readonly transposeB: boolean
+  readonly gate?: 'gelu'
+}
+
+/** inputs: x [n, ..., c], gamma [c], beta [c] → the same shape. Statistics over all but n, by group of channels, in f32. */
+export interface GroupNormAttrs {
+  readonly groups: number
+  readonly epsilon: number
+}
+
+/** inputs: x [..., c], gamma [c], beta [c]. */
+export interface LayerNormAttrs {
+  readonly epsilon: number
+}
+
+/**
+ * inputs: q [n, tq, heads·d], k [n, tk, heads·d], v [n, tk, heads·d] → [n, tq, heads·d].
+ * softmax(scale · q·kᵀ)·v by head; head h is channels h·d … h·d+d−1. `causal`: query i sees keys 0 … i.
+ */
+export interface AttentionAttrs {
+  readonly heads: number
+  readonly scale: number
+  readonly causal: boolean
+}
+
+/** inputs: broadcast against each other as numpy does (right-aligned), ranks ≥ 4 only with equal ranks or rank 1. */
+export interface PointwiseAttrs {
+  readonly expr: Expr
+}
+
+/** inputs: ids [n, t] (int), table [vocabulary, c] → [n, t, c]. */
+export type EmbeddingAttrs = Record<never, never>
+
+/** inputs: x [n, h, w, c] → [n, height, width, c], nearest: source row = floor(y · h / height). */
+export interface UpsampleAttrs {
+  readonly height: number
+  readonly width: number
+}
+
+/** inputs: any number, equal but for `axis` (only the last axis, channels, for now). */
+export interface ConcatAttrs {
+  readonly axis: -1
+}
+
+/** One input; channels start … end−1 of the last axis. */
+export interface SliceAttrs {
+  readonly start: number
+  readonly end: number
+}
+
+/** One input; the same elements in another shape. The last dimension stays: storage pads it. */
+export interface ReshapeAttrs {
+  readonly shape: readonly number[]
+}
