@@ -22,6 +22,7 @@ export const errorCodes = [
   'latents/not-finite',
   'graph/shape',
   'plan/too-large',
+  'plan/unsupported',
   'device/none',
   'device/lost',
   'device/out-of-memory',

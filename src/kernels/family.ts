@@ -117,6 +117,6 @@ export interface Variant<A, P> {
 
 export interface Family<A> {
   readonly op: string
-  // A variant's parameters are its own business: `never` makes the list uniform, `chooseVariant` pairs them again.
-  readonly variants: readonly Variant<A, never>[]
+  // A variant's parameters are its own business: `chooseVariant` only hands its own rows back to it.
+  readonly variants: readonly Variant<A, unknown>[]
 }

@@ -1,0 +1,37 @@
+// The sizes of an attention, and what both variants say alike.
+import type { AttentionAttrs } from '../../ops/attrs.ts'
+import type { Request } from '../family.ts'
+
+export interface AttentionProblem {
+  readonly n: number
+  readonly queries: number
+  readonly keys: number
+  readonly heads: number
+  /** Channels of a head. */
+  readonly width: number
+}
+
+export function attentionProblem({ attrs, inputs }: Request<AttentionAttrs>): AttentionProblem {
+  const [n, queries, channels] = inputs[0]!.shape as [number, number, number]
+  return { n, queries, keys: inputs[1]!.shape[1]!, heads: attrs.heads, width: channels / attrs.heads }
+}
+
+/**
+ * Where running maxima start and what masked logits are: so low that exp2 of it is 0, so far from f32's end that no
+ * difference overflows (WGSL need not honour infinities).
+ */
+export const lowest = -1e30
+
+/** Queries are scaled by this once, so that the weights are exp2 of differences of logits. */
+export function queryScale(scale: number): number {
+  return scale * Math.LOG2E
+}
+
+/** Multiply-adds, half of them for the logits. */
+export function multiplyAdds({ n, queries, keys, heads, width }: AttentionProblem): number {
+  return 2 * n * heads * queries * keys * width
+}
+
+// Of Σ p·|v|·(1 + scale·Σ|q·k|): a logit's rounding becomes a relative error of its weight. Sums of d and of tk terms in
+// f32, exp2 to a few ulps of its argument: some ulps of that scale. f16: one store, and the inputs are exact.
+export const tolerance = { f32: 8, f16: 1.25 }

@@ -1,0 +1,84 @@
+// Convolution on matrix units: an implicit GEMM, row = output pixel, k = (ky, kx, c), column = output channel. A step of k lies
+// within one tap, so a row's eight channels are 128 bits of one pixel, or zero outside the picture.
+import type { Conv2dAttrs } from '../../ops/attrs.ts'
+import type { Kernel, Request, Variant } from '../family.ts'
+import {
+  type MatrixParams,
+  type MatrixProduct,
+  matrixEnables,
+  matrixFits,
+  matrixMain,
+  matrixTiles,
+  partialFloats,
+} from '../matmul/matrix-text.ts'
+import { deviceHasMatrices, matrixCost, matrixTunings, operandsAreWide, sumSplits } from '../matmul/matrix-variant.ts'
+import { splitGrid } from '../wgsl/grid.ts'
+import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
+import { convFinishText, convProblemOf, prepareConv } from './problem.ts'
+
+const names = ['x', 'weight', 'bias']
+
+function productSizes(request: Request<Conv2dAttrs>) {
+  const { n, oh, ow, o, kh, kw, c } = convProblemOf(request)
+  return { m: n * oh * ow, n: o, k: kh * kw * c, halves: 1 } as const
+}
+
+export const subgroupMatrixConv: Variant<Conv2dAttrs, MatrixParams> = {
+  name: 'subgroup-matrix',
+  tunings: { software: [], gpu: matrixTunings },
+  supports(request, params) {
+    return (
+      deviceHasMatrices(request.capabilities) &&
+      operandsAreWide(request) &&
+      bindable(request, params.splits > 1 ? 1 : 0) &&
+      convProblemOf(request).c % params.tileK === 0 &&
+      matrixFits(params, productSizes(request), request.capabilities.limits)
+    )
+  },
+  cost: (request, params) => matrixCost(params, productSizes(request)),
+  prepare: (request, _params, index) => prepareConv(request, index),
+  emit,
+  // As for products on matrix units.
+  tolerance: { f32: 32, f16: 2 },
+}
+
+function emit(request: Request<Conv2dAttrs>, params: MatrixParams): Kernel {
+  const { h, w, c, oh, ow, o4, kw, stride, top, left } = convProblemOf(request)
+  const sizes = productSizes(request)
+  const split = params.splits > 1
+  const grid = splitGrid(matrixTiles(params, sizes).workgroups, request.capabilities.limits)
+  const x = request.inputs[0]!
+  const tap = `(t * ${params.tileK}u / ${c}u)`
+  const product: MatrixProduct = {
+    ...sizes,
+    grid,
+    rowSetup: (i) => `let image${i} = row${i} / ${oh * ow}u * ${h * w}u;
+let y${i} = i32(row${i} / ${ow}u % ${oh}u * ${stride}u) - ${top};
+let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
+    loadA: (i, column) =>
+      `patch(image${i}, y${i} + i32(${tap} / ${kw}u), x${i} + i32(${tap} % ${kw}u), t * ${params.tileK}u % ${c}u / 8u + ${column})`,
+    loadB: (row, _half, unit) => `buffer_weight[(${row}) * ${o4 / 2}u + ${unit}]`,
+  }
+  const patch = `fn patch(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
+  var value = vec4<u32>();
+  if (y >= 0 && y < ${h} && x >= 0 && x < ${w}) {
+    value = buffer_x[${x.offset4 / 2}u + (image + u32(y) * ${w}u + u32(x)) * ${x.stride4 / 2}u + unit];
+  }
+  return value;
+}`
+  const operands = requestOperands(request, names).map((o) =>
+    o.name === 'x' || o.name === 'weight' ? { ...o, wide: true } : o,
+  )
+  const used = split ? operands.filter(({ name }) => name === 'x' || name === 'weight') : operands
+  const io = ioText(used, split ? [{ name: 'partial_', index: 0, element: 'f32' }] : [])
+  const wgsl = `enable f16;\n${matrixEnables}${io.text}
+${patch}
+${split ? '' : convFinishText(request)}
+${matrixMain(params, product)}`
+  const first = { label: 'conv2d subgroup-matrix', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
+  if (!split) return { dispatches: [first], scratch: [] }
+  return {
+    dispatches: [first, sumSplits(request, names, convFinishText(request), params, sizes)],
+    scratch: [params.splits * partialFloats(params, sizes) * 4],
+  }
+}

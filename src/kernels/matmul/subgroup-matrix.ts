@@ -1,0 +1,73 @@
+// The product on matrix units: f16 storage, f32 sums. For weights; loses where there are few rows, and needs a device whose
+// matrix units WebGPU exposes (Dawn in Node; no stable browser yet).
+import type { MatmulAttrs } from '../../ops/attrs.ts'
+import type { Kernel, Request, Variant } from '../family.ts'
+import { splitGrid } from '../wgsl/grid.ts'
+import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
+import {
+  type MatrixParams,
+  type MatrixProduct,
+  matrixEnables,
+  matrixFits,
+  matrixMain,
+  matrixTiles,
+  partialFloats,
+} from './matrix-text.ts'
+import { deviceHasMatrices, matrixCost, matrixTunings, operandsAreWide, sumSplits } from './matrix-variant.ts'
+import { prepareMatmul } from './pack.ts'
+import { finishText, problemOf, supportedAtAll } from './problem.ts'
+
+const names = ['a', 'b', 'bias']
+
+export const subgroupMatrixMatmul: Variant<MatmulAttrs, MatrixParams> = {
+  name: 'subgroup-matrix',
+  tunings: { software: [], gpu: matrixTunings },
+  supports(request, params) {
+    const problem = problemOf(request)
+    return (
+      deviceHasMatrices(request.capabilities) &&
+      operandsAreWide(request) &&
+      supportedAtAll(request) &&
+      bindable(request, params.splits > 1 ? 1 : 0) &&
+      !request.attrs.transposeA &&
+      problem.batches === 1 &&
+      problem.b === 'packed' &&
+      matrixFits(params, problem, request.capabilities.limits)
+    )
+  },
+  cost: (request, params) => matrixCost(params, problemOf(request)),
+  prepare: (request, _params, index) => prepareMatmul(request, index),
+  emit,
+  // f16 operands are exact in the products, sums are f32 but in the units' own order.
+  tolerance: { f32: 32, f16: 2 },
+}
+
+function emit(request: Request<MatmulAttrs>, params: MatrixParams): Kernel {
+  const problem = problemOf(request)
+  const { m, n, k, n4, halves } = problem
+  const split = params.splits > 1
+  const grid = splitGrid(matrixTiles(params, problem).workgroups, request.capabilities.limits)
+  const a = request.inputs[0]!
+  const rowLength = (halves * n4) / 2 // of b, in units of eight
+  const product: MatrixProduct = {
+    ...{ m, n, k, halves, grid },
+    rowSetup: (i) => `let start${i} = ${a.offset4 / 2}u + row${i} * ${a.stride4 / 2}u;`,
+    loadA: (i, column) => `buffer_a[start${i} + t * ${params.tileK / 8}u + ${column}]`,
+    loadB: (row, half, unit) =>
+      `buffer_b[(${row}) * ${rowLength}u${halves === 2 ? ` + ${half} * ${n4 / 2}u` : ''} + ${unit}]`,
+  }
+  const operands = requestOperands(request, names).map((o) =>
+    o.name === 'a' || o.name === 'b' ? { ...o, wide: true } : o,
+  )
+  const used = split ? operands.filter(({ name }) => name === 'a' || name === 'b') : operands
+  const io = ioText(used, split ? [{ name: 'partial_', index: 0, element: 'f32' }] : [])
+  const wgsl = `enable f16;\n${matrixEnables}${io.text}
+${split ? '' : finishText(request)}
+${matrixMain(params, product)}`
+  const first = { label: 'matmul subgroup-matrix', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
+  if (!split) return { dispatches: [first], scratch: [] }
+  return {
+    dispatches: [first, sumSplits(request, names, finishText(request), params, problem)],
+    scratch: [params.splits * partialFloats(params, problem) * 4],
+  }
+}

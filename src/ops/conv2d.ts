@@ -1,0 +1,92 @@
+// 2-D convolution, channels last, weight in the state dict's layout.
+import type { Scope, Value } from '../graph/graph.ts'
+import type { OpDef } from '../graph/op.ts'
+import type { Conv2dAttrs } from './attrs.ts'
+import { shapeError } from './shape-error.ts'
+import { elementCount } from './shapes.ts'
+
+export interface Conv2dOptions {
+  readonly kernel: number
+  readonly stride?: number
+  /** All sides, or [top, right, bottom, left]. */
+  readonly padding?: number | readonly [number, number, number, number]
+  readonly bias?: boolean
+}
+
+/** x [n, h, w, c] → [n, h', w', outChannels]; parameters `weight` [o, c, k, k] and `bias` [o]. */
+export function conv2d(g: Scope, x: Value, outChannels: number, options: Conv2dOptions): Value {
+  const { kernel, stride = 1, padding = 0, bias = true } = options
+  const sides = typeof padding === 'number' ? ([padding, padding, padding, padding] as const) : padding
+  const inputs = [x, g.param('weight', [outChannels, x.shape.at(-1)!, kernel, kernel])]
+  if (bias) inputs.push(g.param('bias', [outChannels]))
+  return g.add(conv2dOp, inputs, { stride, padding: sides })
+}
+
+export const conv2dOp: OpDef<Conv2dAttrs> = {
+  name: 'conv2d',
+
+  infer([x, weight, bias], { stride, padding: [top, right, bottom, left] }, where) {
+    if (x?.shape.length !== 4 || weight?.shape.length !== 4)
+      return shapeError(
+        where,
+        `a convolution takes [n, h, w, c] and [o, c, kh, kw], not [${x?.shape}] and [${weight?.shape}]`,
+      )
+    const [n, h, w, c] = x.shape as [number, number, number, number]
+    const [o, weightC, kh, kw] = weight.shape as [number, number, number, number]
+    if (c !== weightC) shapeError(where, `the input has ${c} channels, the weight takes ${weightC}`)
+    if (bias && String(bias.shape) !== String([o]))
+      shapeError(where, `the bias is [${bias.shape}], the weight makes ${o} channels`)
+    const height = Math.floor((h + top + bottom - kh) / stride) + 1
+    const width = Math.floor((w + left + right - kw) / stride) + 1
+    if (height < 1 || width < 1) shapeError(where, `a kernel of ${kh}×${kw} does not fit an image of ${h}×${w}`)
+    return { shape: [n, height, width, o], kind: 'float' }
+  },
+
+  cost([, weight, bias], _attrs, output) {
+    const elements = elementCount(output.shape)
+    const [, c, kh, kw] = weight!.shape as [number, number, number, number]
+    return { macs: elements * c * kh * kw, operations: bias ? elements : 0 }
+  },
+
+  reference([x, weight, bias], { stride, padding: [top, , , left] }, { shape }) {
+    const [n, height, width, o] = shape as [number, number, number, number]
+    const [, h, w, c] = x!.shape as [number, number, number, number]
+    const [, , kh, kw] = weight!.shape as [number, number, number, number]
+    const data = new Float64Array(elementCount(shape))
+    const scale = new Float64Array(data.length)
+    let at = 0
+    for (let image = 0; image < n; image++)
+      for (let oy = 0; oy < height; oy++)
+        for (let ox = 0; ox < width; ox++)
+          for (let oc = 0; oc < o; oc++) {
+            let sum = bias ? bias.data[oc]! : 0
+            let terms = Math.abs(sum)
+            for (let ky = 0; ky < kh; ky++) {
+              const iy = oy * stride + ky - top
+              if (iy < 0 || iy >= h) continue
+              for (let kx = 0; kx < kw; kx++) {
+                const ix = ox * stride + kx - left
+                if (ix < 0 || ix >= w) continue
+                const pixel = ((image * h + iy) * w + ix) * c
+                const tap = (oc * c * kh + ky) * kw + kx
+                for (let ic = 0; ic < c; ic++) {
+                  const term = x!.data[pixel + ic]! * weight!.data[tap + ic * kh * kw]!
+                  sum += term
+                  terms += Math.abs(term)
+                }
+              }
+            }
+            data[at] = sum
+            scale[at++] = terms
+          }
+    return { shape, data, scale }
+  },
+
+  onnx(writer, names, { stride, padding: [top, right, bottom, left] }, [, weight]) {
+    return writer.node('Conv', names, {
+      kernel_shape: { ints: weight!.shape.slice(2) },
+      strides: { ints: [stride, stride] },
+      pads: { ints: [top, left, bottom, right] },
+    })
+  },
+}

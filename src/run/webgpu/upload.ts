@@ -1,0 +1,79 @@
+// Weights to the device, tensor by tensor: read, converted, rearranged, written, dropped. Never a whole file in memory.
+import type { Device } from '../../device/device.ts'
+import { PhospheneError } from '../../error.ts'
+import type { Plan, PlannedWeight } from '../../plan/plan.ts'
+import { toFloat16, toFloat32 } from '../../tensor/convert.ts'
+import { f32ToF16 } from '../../tensor/dtype.ts'
+import type { LoadOptions, ParameterSource } from '../executor.ts'
+
+const storageUsage = 0x80 | 0x08 | 0x04 // STORAGE | COPY_DST | COPY_SRC
+
+/** Dawn keeps freed staging memory until the next submit; settling this often bounds it (PLATFORM: seen in 0.6.2). */
+const settleEveryBytes = 48 * 1024 * 1024
+
+/** Fills one buffer for each of the plan's weights. Frees what it made when it fails or is aborted. */
+export async function uploadWeights(
+  device: Device,
+  plan: Plan,
+  parameters: ParameterSource,
+  options: LoadOptions,
+): Promise<GPUBuffer[]> {
+  const buffers: GPUBuffer[] = []
+  let done = 0
+  let sinceSettled = 0
+  try {
+    await device.withinMemory(`the weights of ${plan.graph.name}`, async () => {
+      for (const weight of plan.weights) {
+        throwIfAborted(options.signal)
+        const buffer = device.buffer(weight.value.name, weight.bytes, storageUsage)
+        buffers.push(buffer)
+        const elements = await elementsOf(weight, parameters, options.dtype)
+        const packed =
+          elements instanceof Float32Array
+            ? new Float32Array(weight.layout.elements)
+            : new Uint16Array(weight.layout.elements)
+        weight.layout.pack(elements, packed)
+        device.gpu.queue.writeBuffer(buffer, 0, packed)
+        done += weight.bytes
+        sinceSettled += weight.bytes
+        if (sinceSettled >= settleEveryBytes) {
+          await device.settle()
+          sinceSettled = 0
+        }
+        options.onProgress?.(done, plan.weightBytes)
+      }
+      await device.settle()
+    })
+  } catch (error) {
+    for (const buffer of buffers) device.free(buffer)
+    throw error
+  }
+  return buffers
+}
+
+async function elementsOf(
+  weight: PlannedWeight,
+  parameters: ParameterSource,
+  dtype: LoadOptions['dtype'],
+): Promise<Float32Array | Uint16Array> {
+  const { value } = weight
+  if (value.origin === 'constant') return dtype === 'f32' ? value.data! : f32ToF16(value.data!)
+  const info = parameters.tensors.get(value.name)
+  if (!info)
+    throw new PhospheneError({
+      code: 'weights/missing-key',
+      message: `${parameters.label} has no tensor ${value.name}`,
+      fix: 'Use the weights that belong to this config.json.',
+    })
+  const bytes = await parameters.read(value.name)
+  return dtype === 'f32' ? toFloat32(bytes, info.dtype) : toFloat16(bytes, info.dtype)
+}
+
+/** Raises 'aborted' when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return
+  throw new PhospheneError(
+    { code: 'aborted', message: 'stopped as asked', fix: 'Start again when you want the picture.' },
+    { cause: signal.reason },
+  )
+}

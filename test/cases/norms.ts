@@ -1,0 +1,63 @@
+// Cases of groupNorm and layerNorm.
+import { input, siluExpr } from '../../src/graph/expr.ts'
+import type { GroupNormAttrs, LayerNormAttrs } from '../../src/ops/attrs.ts'
+import { type OpCase, vector } from './case.ts'
+
+interface Options {
+  readonly epsilon?: number
+  readonly mean?: number
+  readonly deviation?: number
+  readonly epilogue?: OpCase['epilogue']
+}
+
+function group(name: string, shape: readonly number[], groups: number, options: Options = {}): OpCase {
+  const { epsilon = 1e-5, mean = 0, deviation = 1, epilogue } = options
+  const attrs: GroupNormAttrs = { groups, epsilon }
+  const channels = shape.at(-1)!
+  const inputs = [{ shape, mean, deviation }, vector(channels, 1), vector(channels)]
+  return { name, op: 'groupNorm', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
+}
+
+function layer(name: string, shape: readonly number[], options: Options = {}): OpCase {
+  const { epsilon = 1e-5, mean = 0, deviation = 1, epilogue } = options
+  const attrs: LayerNormAttrs = { epsilon }
+  const channels = shape.at(-1)!
+  const inputs = [{ shape, mean, deviation }, vector(channels, 1), vector(channels)]
+  return { name, op: 'layerNorm', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
+}
+
+const silu = { expr: siluExpr(input(0)), inputs: [] }
+
+export const groupNormCases: readonly OpCase[] = [
+  group('one pixel, two channels', [1, 1, 1, 2], 1),
+  group('one channel a group', [1, 4, 5, 6], 6),
+  group('one group', [2, 3, 4, 7], 1),
+  group('groups of 2', [2, 5, 3, 16], 8),
+  group('groups of 3', [2, 8, 8, 96], 32),
+  group('groups of 4', [1, 7, 9, 128], 32),
+  group('groups of 5', [1, 3, 3, 10], 2),
+  group('groups of 6', [1, 8, 8, 192], 32),
+  group('groups of 7, spilling over fours', [2, 4, 4, 224], 32),
+  group('groups of 10', [1, 8, 8, 320], 32),
+  group('primes', [1, 11, 13, 15], 5),
+  group('an image of some size', [1, 32, 32, 32], 16),
+  group('many pixels', [1, 64, 64, 8], 4),
+  group('tokens', [2, 37, 24], 4),
+  group('rows alone', [3, 12], 4),
+  group('mean ten deviations away', [1, 8, 8, 16], 4, { mean: 10 }),
+  group('small values, vae epsilon', [1, 8, 8, 16], 4, { deviation: 1e-3, epsilon: 1e-6 }),
+  group('silu', [2, 6, 5, 12], 3, { epilogue: silu }),
+]
+
+export const layerNormCases: readonly OpCase[] = [
+  layer('two channels', [1, 1, 2]),
+  layer('primes', [2, 7, 13]),
+  layer('tail', [1, 5, 62]),
+  layer('text', [2, 77, 192]),
+  layer('tokens', [2, 64, 96]),
+  layer('wide', [1, 3, 1280]),
+  layer('matrix', [9, 40]),
+  layer('an image', [1, 4, 3, 20]),
+  layer('mean ten deviations away', [1, 6, 64], { mean: 10 }),
+  layer('silu', [2, 5, 24], { epilogue: silu }),
+]
