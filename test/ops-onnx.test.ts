@@ -1,24 +1,33 @@
 // Every case on ONNX Runtime's CPU provider, against the f64 reference: two implementations that share nothing.
 import { afterAll, describe, expect, it } from 'vitest'
+import type { RefResult } from '../src/graph/op.ts'
 import type { OpName } from '../src/ops/ops.ts'
 import { onnxExecutor } from '../src/run/onnx/executor.ts'
 import { evaluate } from '../src/run/reference/evaluate.ts'
 import { allCases } from './cases/all.ts'
-import { buildCase, epsilons, sourceOf, worst } from './cases/case.ts'
+import { buildCase, epsilons, type OpCase, sourceOf, worst } from './cases/case.ts'
 
-/** In epsilon · scale; scale is the sum of the terms' sizes, so a sum in blocks stays near 1. */
+/** In epsilon · scale. Elements that only move may still pass an epilogue; f16 rounds once, at the end. */
 const tolerances: Readonly<Record<OpName, { readonly f32: number; readonly f16: number }>> = {
-  attention: { f32: 100, f16: 100 },
-  concat: { f32: 100, f16: 100 },
-  conv2d: { f32: 100, f16: 100 },
-  embedding: { f32: 100, f16: 100 },
-  groupNorm: { f32: 100, f16: 100 },
-  layerNorm: { f32: 100, f16: 100 },
-  matmul: { f32: 100, f16: 100 },
-  pointwise: { f32: 100, f16: 100 },
-  reshape: { f32: 100, f16: 100 },
-  slice: { f32: 100, f16: 100 },
-  upsample: { f32: 100, f16: 100 },
+  attention: { f32: 2, f16: 1 },
+  concat: { f32: 1, f16: 1 },
+  conv2d: { f32: 4, f16: 1 },
+  embedding: { f32: 1, f16: 1 },
+  groupNorm: { f32: 2, f16: 1 },
+  layerNorm: { f32: 2, f16: 1 },
+  matmul: { f32: 4, f16: 1 },
+  pointwise: { f32: 4, f16: 1 },
+  reshape: { f32: 1, f16: 1 },
+  slice: { f32: 1, f16: 1 },
+  upsample: { f32: 1, f16: 1 },
+}
+
+/**
+ * ONNX Runtime computes the logistic function as 0.5 + 0.5 · tanh(x/2): its error is relative to 1, not to the result,
+ * and multiplied by x in SiLU and quick GELU (here up to 13).
+ */
+function scaleOf(opCase: OpCase, want: RefResult): RefResult {
+  return JSON.stringify(opCase).includes('"sigmoid"') ? { ...want, scale: want.scale.map((each) => each + 2) } : want
 }
 
 const executor = await onnxExecutor()
@@ -34,8 +43,7 @@ for (const [op, cases] of Object.entries(allCases))
         const session = await executor.load(graph, sourceOf(params, graph), { dtype })
         const got = (await session.run(inputs)).out!
         session.dispose()
-        const found = worst(got, want, epsilons[dtype])
-        if (process.env.SHOW) console.log(op, dtype, found.units.toFixed(2), opCase.name)
+        const found = worst(got, scaleOf(opCase, want), epsilons[dtype])
         expect(found.units, `${dtype}: ${found.text}`).toBeLessThanOrEqual(tolerances[opCase.op][dtype])
       }
     })

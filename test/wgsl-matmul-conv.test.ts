@@ -8,142 +8,18 @@ import { directMatmul } from '../src/kernels/matmul/direct.ts'
 import { matmulFamily } from '../src/kernels/matmul/family.ts'
 import type { Conv2dAttrs, MatmulAttrs } from '../src/ops/attrs.ts'
 import { gpuCapabilities, operand, runKernel, softwareCapabilities, stored, validateOnNull } from './gpu.ts'
-
-interface Case<A> {
-  readonly name: string
-  readonly attrs: A
-  readonly inputs: readonly { readonly shape: readonly number[]; readonly weight?: boolean }[]
-  readonly output: readonly number[]
-  readonly epilogue?: { readonly expr: Expr; readonly shapes: readonly (readonly number[])[] }
-  /** Extra elements of four channels between rows of arena operands, and before them. */
-  readonly gap?: number
-}
-
-interface Expected {
-  readonly values: Float64Array
-  readonly scale: Float64Array
-}
-
-let seed = 7
-/** A fixed sequence in [-1, 1). */
-function random(count: number): Float32Array {
-  return Float32Array.from({ length: count }, () => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-    return seed / 2 ** 31 - 1
-  })
-}
-
-const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
-
-function erf(x: number): number {
-  // The series of erf, exact to f64 for the small arguments used here.
-  let term = x
-  let sum = x
-  for (let i = 1; i < 200; i++) {
-    term *= (-x * x) / i
-    sum += term / (2 * i + 1)
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum
-}
-
-const gelu = (x: number) => (x / 2) * (1 + erf(x * Math.SQRT1_2))
-
-/** Value and Σ|terms| of the epilogue at an element. */
-function evaluate(expr: Expr, inputs: readonly (readonly [number, number])[]): [number, number] {
-  switch (expr.kind) {
-    case 'input':
-      return [...inputs[expr.index]!]
-    case 'const':
-      return [expr.value, Math.abs(expr.value)]
-    case 'unary': {
-      const [x, s] = evaluate(expr.x, inputs)
-      if (expr.fn !== 'sigmoid') throw new Error(`not used here: ${expr.fn}`)
-      return [sigmoid(x), sigmoid(x) + s / 4]
-    }
-    case 'binary': {
-      const [[a, sa], [b, sb]] = [evaluate(expr.a, inputs), evaluate(expr.b, inputs)]
-      if (expr.fn === 'add') return [a + b, sa + sb]
-      if (expr.fn === 'mul') return [a * b, sa * Math.max(Math.abs(b), sb) + sb * Math.abs(a)]
-      throw new Error(`not used here: ${expr.fn}`)
-    }
-  }
-}
-
-function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, data: readonly Float32Array[]): Expected {
-  const n = output.at(-1)!
-  const m = output.at(-2)!
-  const k = inputs[0]!.shape.at(attrs.transposeA ? -2 : -1)!
-  const columns = attrs.gate ? 2 * n : n
-  const [a, b, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
-  const values = new Float64Array(size(output))
-  const scale = new Float64Array(values.length)
-  const batched = b.length > columns * k
-  for (let row = 0; row < values.length / n; row++) {
-    const batch = Math.floor(row / m)
-    const dot = (j: number) => {
-      let [sum, terms] = [bias?.[j] ?? 0, Math.abs(bias?.[j] ?? 0)]
-      for (let i = 0; i < k; i++) {
-        const left = a[attrs.transposeA ? (batch * k + i) * m + (row % m) : row * k + i]!
-        const right = b[(batched ? batch * columns * k : 0) + (attrs.transposeB ? j * k + i : i * columns + j)]!
-        sum += left * right
-        terms += Math.abs(left * right)
-      }
-      return [sum, terms] as const
-    }
-    for (let j = 0; j < n; j++) {
-      const [v, s] = dot(j)
-      values[row * n + j] = v
-      scale[row * n + j] = s
-      if (!attrs.gate) continue
-      const [gate, terms] = dot(n + j)
-      values[row * n + j] = v * gelu(gate)
-      scale[row * n + j] = s * Math.abs(gelu(gate)) + Math.abs(v) * 1.13 * terms
-    }
-  }
-  return { values, scale }
-}
-
-function convReference({ attrs, inputs, output }: Case<Conv2dAttrs>, data: readonly Float32Array[]): Expected {
-  const [, h, w, c] = inputs[0]!.shape as [number, number, number, number]
-  const [o, , kh, kw] = inputs[1]!.shape as [number, number, number, number]
-  const [n, oh, ow] = output as [number, number, number, number]
-  const [x, weight, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
-  const values = new Float64Array(n * oh * ow * o)
-  const scale = new Float64Array(values.length)
-  const [top, , , left] = attrs.padding
-  for (let at = 0; at < values.length; at++) {
-    const channel = at % o
-    const [ox, oy, image] = [Math.floor(at / o) % ow, Math.floor(at / o / ow) % oh, Math.floor(at / o / ow / oh)]
-    let [sum, terms] = [bias?.[channel] ?? 0, Math.abs(bias?.[channel] ?? 0)]
-    for (let ky = 0; ky < kh; ky++) {
-      for (let kx = 0; kx < kw; kx++) {
-        const [iy, ix] = [oy * attrs.stride + ky - top, ox * attrs.stride + kx - left]
-        if (iy < 0 || iy >= h || ix < 0 || ix >= w) continue
-        for (let i = 0; i < c; i++) {
-          const term = x[((image * h + iy) * w + ix) * c + i]! * weight[((channel * c + i) * kh + ky) * kw + kx]!
-          sum += term
-          terms += Math.abs(term)
-        }
-      }
-    }
-    values[at] = sum
-    scale[at] = terms
-  }
-  return { values, scale }
-}
-
-/** Element `at` of the output, in an epilogue input broadcast to it. */
-function broadcastIndex(shape: readonly number[], output: readonly number[], at: number): number {
-  let index = 0
-  let stride = 1
-  for (let axis = output.length - 1, rest = at; axis >= 0; rest = Math.floor(rest / output[axis]!), axis--) {
-    const own = shape[axis - output.length + shape.length] ?? 1
-    if (own > 1) index += (rest % output[axis]!) * stride
-    stride *= own
-  }
-  return index
-}
+import {
+  broadcastIndex,
+  type Case,
+  convReference,
+  type Expected,
+  erf,
+  evaluate,
+  matmulReference,
+  random,
+  sigmoid,
+  size,
+} from './product-reference.ts'
 
 function requestOf<A>(c: Case<A>, storage: Storage, weightStorage: Storage, capabilities: Capabilities): Request<A> {
   let slot = 0
@@ -161,7 +37,8 @@ function requestOf<A>(c: Case<A>, storage: Storage, weightStorage: Storage, capa
     weight ? operand({ shape, slot: slot++, storage: weightStorage, space: 'weight' }) : arena(shape),
   )
   const epilogue = c.epilogue && { expr: c.epilogue.expr, inputs: c.epilogue.shapes.map(arena) }
-  return { attrs: c.attrs, inputs, output: arena(c.output), ...(epilogue && { epilogue }), capabilities }
+  const output = c.inPlace ? epilogue!.inputs.at(-1)! : arena(c.output)
+  return { attrs: c.attrs, inputs, output, ...(epilogue && { epilogue }), capabilities }
 }
 
 const epsilon = (storage: Storage) => (storage === 'f32' ? 2 ** -23 : 2 ** -10)
@@ -270,6 +147,7 @@ const products: Case<MatmulAttrs>[] = [
     inputs: [{ shape: [5, 6] }, { shape: [14, 6], weight: true }, { shape: [14], weight: true }],
     output: [5, 7],
     epilogue: { expr: addResidual, shapes: [[5, 7]] },
+    inPlace: true,
   },
   {
     name: 'batched a·bᵀ, 3×11×10 · 3×7×10',
@@ -341,6 +219,7 @@ const withTime: Partial<Case<Conv2dAttrs>> = {
     ],
   },
   gap: 1,
+  inPlace: true,
 }
 
 const convolutions: Case<Conv2dAttrs>[] = [

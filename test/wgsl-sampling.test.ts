@@ -201,8 +201,9 @@ describe('samplerRow', () => {
         }
       }
       const m = operand({ shape: branched(shape, branches), slot: 0, storage })
+      const kind = channels === 7 ? 'gpu' : 'software' // 256 lanes or one
       const dispatches = [
-        ...(rescale > 0 ? [guidanceRescaleDispatch(m, shape, softwareCapabilities)] : []),
+        ...(rescale > 0 ? [guidanceRescaleDispatch(m, shape, { ...softwareCapabilities, kind })] : []),
         samplerRowDispatch(m, { shape, slots: slots.length, branches, rescaled: rescale > 0 }, softwareCapabilities),
       ]
       const result = await run(dispatches, {

@@ -2,7 +2,7 @@
 // test/golden/data/README.md, whose reference numbers were computed from the same weights.
 import { readFileSync } from 'node:fs'
 import type { ParameterSource } from '../src/run/executor.ts'
-import { toF16Bits } from '../src/tensor/dtype.ts'
+import { f32ToF16 } from '../src/tensor/dtype.ts'
 
 type Component = 'text_encoder' | 'unet' | 'vae'
 
@@ -61,12 +61,10 @@ export function generatedWeight(
           ? Math.sqrt(3 / shape.slice(1).reduce((a, b) => a * b, 1))
           : 0.02,
   )
-  const bits = new Uint16Array(count)
-  for (let j = 0; j < count; j++) {
-    const value = Math.fround(uniform(seed, start + j) * scale)
-    bits[j] = toF16Bits(norm ? Math.fround(1 + value) : value)
-  }
-  return bits
+  const values = new Float32Array(count)
+  for (let j = 0; j < count; j++) values[j] = uniform(seed, start + j) * scale
+  if (norm) for (let j = 0; j < count; j++) values[j] = 1 + values[j]!
+  return f32ToF16(values, new Uint16Array(count)) as Uint16Array<ArrayBuffer>
 }
 
 /** A weight source without a file: tensors are computed when they are read. */

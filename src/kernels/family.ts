@@ -90,13 +90,25 @@ export interface Kernel {
   readonly scratch: readonly number[]
 }
 
+/**
+ * A rearrangement as numbers: element (i, j, l) of the target, a row-major [a, b, c], is source[i·s₀ + j·s₁ + l·s₂] where
+ * i, j, l are below `limits`, else 0.
+ */
+export interface Permutation {
+  readonly sizes: readonly [number, number, number]
+  readonly limits: readonly [number, number, number]
+  readonly strides: readonly [number, number, number]
+}
+
 /** A weight in the layout that a variant wants: constant to constant, made once at load, element by element. */
 export interface PreparedWeight {
   /** Names the layout; weights prepared alike are shared. Holds everything `pack` depends on. */
   readonly key: string
   /** Elements in the result (padding included), a multiple of 4. */
   readonly elements: number
-  /** Rearranges; works on f32 values and on f16 bits alike (padding is 0 in both). */
+  /** The rearrangement, for devices that do it faster than the host. */
+  readonly permutation: Permutation
+  /** The same on the host; works on f32 values and on f16 bits alike (padding is 0 in both). */
   pack(source: Float32Array | Uint16Array, target: Float32Array | Uint16Array): void
 }
 

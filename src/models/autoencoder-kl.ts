@@ -42,11 +42,9 @@ const epsilon = 1e-6
 export function parseAutoencoderKLConfig(json: unknown, file: string): AutoencoderKLConfig {
   const config = parseConfig(schema, json, file)
   const channels = config.block_out_channels
-  for (const key of ['down_block_types', 'up_block_types'] as const) {
-    const blocks = config[key].length
-    if (blocks !== channels.length)
-      throw configError(file, key, `${blocks} blocks`, `block_out_channels has ${channels.length}`)
-  }
+  for (const key of ['down_block_types', 'up_block_types'] as const)
+    if (config[key].length !== channels.length)
+      throw configError(file, key, JSON.stringify(config[key]), `block_out_channels has ${channels.length} blocks`)
   const odd = channels.find((each) => each % config.norm_num_groups !== 0)
   if (odd !== undefined)
     throw configError(file, 'norm_num_groups', String(config.norm_num_groups), `it does not divide ${odd} channels`)

@@ -129,12 +129,14 @@ describe('refusals', () => {
       'model/unsupported: vae/config.json: mid_block_add_attention is false; supported: true',
     )
     expect(refusal(() => parseAutoencoderKLConfig({ block_out_channels: [64, 128] }, 'vae/config.json'))).toBe(
-      'model/config: vae/config.json: down_block_types is 1 blocks: block_out_channels has 2',
+      'model/config: vae/config.json: down_block_types is ["DownEncoderBlock2D"]: block_out_channels has 2 blocks',
     )
   })
 
   it('say so when the file is no object', () => {
-    expect(refusal(() => parseUNetConfig([], 'f'))).toBe('accepted')
+    expect(refusal(() => parseUNetConfig([], 'f'))).toBe(
+      'model/config: f: (the whole file) is a list: expected an object',
+    )
     expect(refusal(() => parseUNetConfig(null, 'f'))).toMatch(/^model\/config: f: \(the whole file\) is null: /)
   })
 })

@@ -21,6 +21,7 @@ export const absent = v.nullish(v.never('null'))
  * @param file the file's path, for messages
  */
 export function parseConfig<S extends v.GenericSchema>(schema: S, json: unknown, file: string): v.InferOutput<S> {
+  if (Array.isArray(json)) throw configError(file, '(the whole file)', 'a list', 'expected an object')
   const result = v.safeParse(schema, json)
   if (result.success) return result.output
   const [issue] = result.issues

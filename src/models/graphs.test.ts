@@ -110,6 +110,23 @@ describe('unet2DCondition', () => {
     expect(shapeOf(true)).toEqual([8, 8])
   })
 
+  // The references' marks hardly tell these apart: variances there are near 1.
+  it('has 1e-6 in the norms at the entry of its transformers, 1e-5 in their layers, norm_eps elsewhere', () => {
+    const graph = unet2DCondition(parseUNetConfig({ ...small, norm_eps: 1e-4 }, 'f'), { batch: 1, height: 8, width: 8 })
+    const epsilons = new Map<string, Set<number>>()
+    for (const { op, scope, attrs } of graph.nodes) {
+      if (op.name !== 'groupNorm' && op.name !== 'layerNorm') continue
+      const kind = op.name === 'layerNorm' ? 'layer' : /attentions\.\d+\.norm$/.test(scope) ? 'entry' : 'other'
+      const known = epsilons.get(kind) ?? new Set()
+      epsilons.set(kind, known.add((attrs as { epsilon: number }).epsilon))
+    }
+    expect(Object.fromEntries(epsilons)).toEqual({
+      other: new Set([1e-4]),
+      entry: new Set([1e-6]),
+      layer: new Set([1e-5]),
+    })
+  })
+
   it('runs without a middle block where the config says null', () => {
     const graph = unet2DCondition(parseUNetConfig({ ...small, mid_block_type: null }, 'f'), {
       batch: 1,

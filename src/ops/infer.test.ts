@@ -54,8 +54,9 @@ describe('functions of model code', () => {
     expect(messageOf(() => groupNorm(g.scope('norm'), x, { groups: 4, epsilon: 1e-5 }))).toBe(
       'mid_block.norm: 6 channels do not divide into 4 groups',
     )
-    expect(messageOf(() => add(tokens, other))).toBe('pointwise: [2,5,7] and [2,5,6] do not broadcast (axis 2)')
-    expect(messageOf(() => add(tokens, x))).toContain('[2,5,6] meets [1,4,4,6]')
+    expect(messageOf(() => add(tokens, other))).toBe('pointwise: [2,5,6] and [2,5,7] do not broadcast (axis 2)')
+    const row = graph.input('row', [1, 4, 6])
+    expect(messageOf(() => add(row, x))).toContain('[1,4,6] meets [1,4,4,6]')
     expect(messageOf(() => matmul(tokens, other))).toContain('[2,5,6] has 6 features, the weight [2,5,7] takes 5')
     expect(messageOf(() => slice(x, 4, 7))).toContain('channels 4 to 7 of 6')
     expect(messageOf(() => reshape(x, [1, 16, 7]))).toContain('[1,4,4,6] cannot become [1,16,7]')
@@ -64,6 +65,6 @@ describe('functions of model code', () => {
     )
     expect(messageOf(() => attention(g, tokens, other, other, { heads: 2 }))).toContain('[2,5,6] and keys [2,5,7]')
     expect(messageOf(() => attention(g, tokens, tokens, tokens, { heads: 4 }))).toContain('6 channels')
-    expect(linear(g, x, 3).shape).toEqual([1, 4, 4, 3])
+    expect(linear(g.scope('proj'), x, 3).shape).toEqual([1, 4, 4, 3])
   })
 })

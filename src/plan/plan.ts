@@ -1,9 +1,9 @@
 // Turns a graph into a program: kernels chosen, intermediates placed, weights listed. Nothing here touches a device.
 import { PhospheneError } from '../error.ts'
 import type { Graph, Node, Value } from '../graph/graph.ts'
-import { chooseVariant } from '../kernels/choose.ts'
+import { type Choice, chooseVariant } from '../kernels/choose.ts'
 import { families } from '../kernels/families.ts'
-import type { BindingRole, Capabilities, Operand, PreparedWeight, Request, Storage } from '../kernels/family.ts'
+import type { BindingRole, Capabilities, Family, Operand, PreparedWeight, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { type Lifetime, liveLowerBound, placeBySize } from './arena.ts'
 import { reuseInPlace } from './in-place.ts'
@@ -17,6 +17,8 @@ export interface PlanOptions {
   readonly pageBytes?: number
   /** Forces a variant by op name, for tests and comparisons. */
   readonly variants?: Readonly<Record<string, string>>
+  /** Chooses by other means than estimated cost, such as measurement. */
+  readonly choose?: (family: Family<unknown>, request: Request<unknown>) => Choice
 }
 
 /** What a binding gets. */
@@ -162,7 +164,9 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan & { readonly
     }
     const family = families[node.op.name as keyof typeof families]
     if (!family) throw internal(`no kernel family for ${node.op.name} (${node.scope})`)
-    const choice = chooseVariant(family, request, options.variants?.[node.op.name])
+    const choice =
+      options.choose?.(family as Family<unknown>, request) ??
+      chooseVariant(family as Family<unknown>, request, options.variants?.[node.op.name])
     const resolve = (role: BindingRole): Pending => {
       switch (role.kind) {
         case 'scratch': {
@@ -255,6 +259,11 @@ function rowsOfChannels(value: Value): PreparedWeight {
   return {
     key: 'rows',
     elements: layout.rows * layout.groups4 * 4,
+    permutation: {
+      sizes: [1, layout.rows, layout.groups4 * 4],
+      limits: [1, layout.rows, layout.channels],
+      strides: [0, layout.channels, 1],
+    },
     pack: (source, target) => padRows(source, layout, target),
   }
 }

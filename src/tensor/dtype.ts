@@ -19,31 +19,35 @@ export const bytesPerElement: Record<FileDType, number> = {
   BOOL: 1,
 }
 
-const scratchF32 = new Float32Array(1)
+const scratchF32 = new Float32Array(4096)
 const scratchU32 = new Uint32Array(scratchF32.buffer)
+
+/** The half nearest to the f32 with these bits. */
+function roundToF16(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000
+  const exponent = (bits >>> 23) & 0xff
+  const half = exponent - 112
+  if (half > 0 && half < 31) {
+    // Adding half a unit of the last kept bit, less one where that bit is 0, rounds ties to even; a carry moves the exponent.
+    const magnitude = (bits & 0x7fffffff) - 0x38000000
+    return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
+  }
+  const mantissa = bits & 0x7fffff
+  if (exponent === 0xff) return sign | 0x7c00 | (mantissa ? 0x200 | (mantissa >>> 13) : 0)
+  if (half >= 31) return sign | 0x7c00
+  if (half < -10) return sign
+  const full = mantissa | 0x800000
+  const shift = 14 - half
+  const kept = full >>> shift
+  const rest = full & ((1 << shift) - 1)
+  const middle = 1 << (shift - 1)
+  return sign | (kept + (rest > middle || (rest === middle && kept & 1) ? 1 : 0))
+}
 
 /** The IEEE half nearest to `value` (ties to even), as its 16 bits. Overflow gives infinity. */
 export function toF16Bits(value: number): number {
   scratchF32[0] = value
-  const bits = scratchU32[0]!
-  const sign = (bits >>> 16) & 0x8000
-  const exponent = (bits >>> 23) & 0xff
-  const mantissa = bits & 0x7fffff
-  if (exponent === 0xff) return sign | 0x7c00 | (mantissa ? 0x200 | (mantissa >>> 13) : 0)
-  const half = exponent - 112
-  if (half >= 31) return sign | 0x7c00
-  if (half <= 0) {
-    if (half < -10) return sign
-    const full = mantissa | 0x800000
-    const shift = 14 - half
-    const kept = full >>> shift
-    const rest = full & ((1 << shift) - 1)
-    const middle = 1 << (shift - 1)
-    return sign | (kept + (rest > middle || (rest === middle && kept & 1) ? 1 : 0))
-  }
-  const kept = (half << 10) | (mantissa >>> 13)
-  const rest = mantissa & 0x1fff
-  return sign | (kept + (rest > 0x1000 || (rest === 0x1000 && kept & 1) ? 1 : 0))
+  return roundToF16(scratchU32[0]!)
 }
 
 const f16Table = (() => {
@@ -76,7 +80,11 @@ export function f16ToF32(bits: Uint16Array, out = new Float32Array(bits.length))
 }
 
 /** Floats to the nearest halves, as bits. */
-export function f32ToF16(values: ArrayLike<number>, out = new Uint16Array(values.length)): Uint16Array {
-  for (let i = 0; i < values.length; i++) out[i] = toF16Bits(values[i]!)
+export function f32ToF16(values: Float32Array, out = new Uint16Array(values.length)): Uint16Array {
+  for (let start = 0; start < values.length; start += scratchF32.length) {
+    const block = values.subarray(start, start + scratchF32.length)
+    scratchF32.set(block)
+    for (let i = 0; i < block.length; i++) out[start + i] = roundToF16(scratchU32[i]!)
+  }
   return out
 }

@@ -1,7 +1,7 @@
 // Every module of the small models against diffusers, on every executor and storage type, at the references' own marks.
 import { afterAll, describe, expect, it } from 'vitest'
 import { testColumns } from './executors.ts'
-import { type ModuleComponent, moduleComponents, runModuleCase } from './module-case.ts'
+import { type ModuleComponent, moduleComponents, moduleRunner } from './module-case.ts'
 import { type GoldenCase, loadIndex } from './read-golden.ts'
 
 /** Cases that other tests own or that ask for what is not built, each with its reason. */
@@ -27,17 +27,19 @@ const ofModels = loadIndex().filter(
 const cases = ofModels.filter((each) => leftOut(each) === undefined)
 
 describe.each(await testColumns())('$name $dtype', ({ name, backend: { executor }, dtype }) => {
+  const runner = moduleRunner(executor, dtype)
   const passed = new Map<ModuleComponent, number>(moduleComponents.map((component) => [component, 0]))
 
   it.each(cases)('$id', async (testCase) => {
-    const comparisons = await runModuleCase(testCase, executor, dtype)
+    const comparisons = await runner.run(testCase)
     const failures = comparisons.filter(({ pass }) => !pass).map(({ name, text }) => `${name}: ${text}`)
     expect(failures, `${testCase.id} on ${executor.description}, ${dtype}`).toEqual([])
     const component = testCase.component as ModuleComponent
     passed.set(component, passed.get(component)! + 1)
   })
 
-  afterAll(async () => {
+  afterAll(() => {
+    runner.dispose()
     const totals = [...passed].map(([component, count]) => {
       const total = cases.filter((each) => each.component === component).length
       return `${component} ${count} of ${total}`

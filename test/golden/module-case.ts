@@ -19,7 +19,7 @@ import {
 import { timeIdsInput, timestepInput, unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
-import type { Executor, HostTensor } from '../../src/run/executor.ts'
+import type { Executor, HostTensor, Session } from '../../src/run/executor.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 import { checkParams } from '../../src/weights/check.ts'
 import { type Component, openComponent } from '../../src/weights/folder.ts'
@@ -52,34 +52,86 @@ export interface OutputComparison extends Comparison {
   readonly name: string
 }
 
-/** Runs the case with its own weights; every output against its mark for `dtype`. */
+/** Runs cases on one executor. Neighbours of one model and shape share a session, which is most of the time they take. */
+export interface ModuleRunner {
+  /** Every output of the case against its mark. */
+  run(testCase: GoldenCase): Promise<readonly OutputComparison[]>
+  dispose(): void
+}
+
+export function moduleRunner(executor: Executor, dtype: StorageDType): ModuleRunner {
+  let current: { readonly key: string; readonly session: Session } | undefined
+  const dispose = () => {
+    current?.session.dispose()
+    current = undefined
+  }
+  return {
+    async run(testCase) {
+      const module = moduleOf(testCase)
+      const key = sessionKey(testCase, module.graph)
+      if (current?.key !== key) {
+        dispose()
+        current = { key, session: await load(testCase, module.graph, executor, dtype) }
+      }
+      return compare(testCase, module.results(await current.session.run(module.inputs)), dtype)
+    },
+    dispose,
+  }
+}
+
+/** One case on its own; see `ModuleRunner.run`. */
 export async function runModuleCase(
   testCase: GoldenCase,
   executor: Executor,
   dtype: StorageDType,
 ): Promise<readonly OutputComparison[]> {
-  const { model, sub, component, outputs, marks, settings } = testCase
-  const file = `${goldenFolder}${model}/${sub}/config.json`
-  const module = builders[component as ModuleComponent](testCase, JSON.parse(readFileSync(file, 'utf8')), file)
+  const runner = moduleRunner(executor, dtype)
+  try {
+    return await runner.run(testCase)
+  } finally {
+    runner.dispose()
+  }
+}
+
+function moduleOf(testCase: GoldenCase): Module {
+  const file = `${goldenFolder}${testCase.model}/${testCase.sub}/config.json`
+  return builders[testCase.component as ModuleComponent](testCase, JSON.parse(readFileSync(file, 'utf8')), file)
+}
+
+/** Weights, inputs with their shapes, and outputs: cases that agree in these have the same graph. */
+function sessionKey({ model, sub }: GoldenCase, { name, inputs, outputs }: Graph): string {
+  const shapes = [...inputs.values()].map((input) => `${input.name} [${input.shape}]`)
+  return [model, sub, name, ...shapes, ...outputs.keys()].join(' ')
+}
+
+async function load(
+  { model, sub }: GoldenCase,
+  graph: Graph,
+  executor: Executor,
+  dtype: StorageDType,
+): Promise<Session> {
   const weights = await openComponent(nodeFolder(`${goldenFolder}${model}`), sub as Component)
   try {
-    checkParams(module.graph.params.values(), weights)
-    const session = await executor.load(optimise(module.graph), weights, { dtype })
-    try {
-      const results = module.results(await session.run(module.inputs))
-      return Object.entries(outputs).map(([name, key]) => {
-        const got = toChannelsFirst(results[name]!)
-        const stored = settings.stored === undefined ? got : everySecondPixel(got)
-        const mark = marks[key]![dtype]
-        if (!mark) throw new Error(`${testCase.id} has no ${dtype} mark for ${key}`)
-        return { name, ...within(stored.data, numbers(read(testCase, key)), mark) }
-      })
-    } finally {
-      session.dispose()
-    }
+    checkParams(graph.params.values(), weights)
+    return await executor.load(optimise(graph), weights, { dtype })
   } finally {
     await weights.close()
   }
+}
+
+function compare(
+  testCase: GoldenCase,
+  results: Readonly<Record<string, HostArray>>,
+  dtype: StorageDType,
+): readonly OutputComparison[] {
+  const { id, outputs, marks, settings } = testCase
+  return Object.entries(outputs).map(([name, key]) => {
+    const got = toChannelsFirst(results[name]!)
+    const stored = settings.stored === undefined ? got : everySecondPixel(got)
+    const mark = marks[key]![dtype]
+    if (!mark) throw new Error(`${id} has no ${dtype} mark for ${key}`)
+    return { name, ...within(stored.data, numbers(read(testCase, key)), mark) }
+  })
 }
 
 /** The tensor of a case under `key`, which may name another file: `path#key`. */

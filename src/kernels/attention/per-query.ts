@@ -18,8 +18,13 @@ interface Params {
   readonly lanes: number
   /** Queries an invocation: each key and value loaded serves all of them. */
   readonly queries: number
-  /** Keys a block: the sums are rescaled once for each. */
+  /** Keys a block, written out: a running sum is loaded, rescaled and stored once for all of them. */
   readonly keys: number
+  /**
+   * Heads of at most so many vec4s have the loop over them written out: SwiftShader keeps an array with a running index in
+   * memory, three times slower than registers.
+   */
+  readonly writtenGroups: number
 }
 
 /** Heads from one whole-vec4 boundary to the next. */
@@ -44,16 +49,22 @@ function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const blocks = Math.ceil(problem.queries / params.queries)
   const io = ioText(requestOperands(request, ['q', 'k', 'v']))
   const grid = splitGrid(Math.ceil((n * bundles * blocks) / params.lanes), request.capabilities.limits)
-  const groups = u32Text(groupsOf(width))
+  const count = groupsOf(width)
+  const groups = u32Text(count)
   const lastGroup = u32Text(request.output.groups4 - 1)
   const [queries, keys] = [u32Text(problem.queries), u32Text(problem.keys)]
   const [perBlock, keyBlock] = [u32Text(params.queries), u32Text(params.keys)]
   const aligned = bundle === 1
   const group = (i: string) => (aligned ? `first + ${i}` : `min(first + ${i}, ${lastGroup})`)
   const each = (body: (q: number) => string) => Array.from({ length: params.queries }, (_, q) => body(q)).join('\n')
+  const eachKey = (body: (j: number) => string) => Array.from({ length: params.keys }, (_, j) => body(j)).join('\n')
+  const overGroups = (body: (i: string) => string) =>
+    count <= params.writtenGroups
+      ? Array.from({ length: count }, (_, i) => `    {\n${body(u32Text(i))}\n    }`).join('\n')
+      : `    for (var i = 0u; i < ${groups}; i++) {\n${body('i')}\n    }`
   const at = (q: number, i: string) => (q === 0 ? i : `${u32Text(q)} * ${groups} + ${i}`)
   const masks = problem.keys % params.keys !== 0 || causal
-  const visible = (q: number) => (causal ? `key <= query${q} && key < ${keys}` : `key < ${keys}`)
+  const visible = (q: number, key: string) => (causal ? `${key} <= query${q} && ${key} < ${keys}` : `${key} < ${keys}`)
   const limit = causal ? `min(${keys}, block * ${perBlock} + ${perBlock})` : keys
   const row = (rows: string, r: string) => (n === 1 ? r : `n * ${rows} + ${r}`)
 
@@ -61,10 +72,8 @@ function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const store = (q: number) =>
     aligned
       ? `    if (block * ${perBlock} + ${u32Text(q)} < ${queries}) {
-      for (var i = 0u; i < ${groups}; i++) {
-        let place = ${row(queries, `query${q}`)};
-        store_y(place, first + i, epilogue(place, first + i, o[${at(q, 'i')}] / l${q}));
-      }
+      let place = ${row(queries, `query${q}`)};
+      ${overGroups((i) => `store_y(place, first + ${i}, epilogue(place, first + ${i}, o[${at(q, i)}] / l${q}));`)}
     }`
       : `    if (block * ${perBlock} + ${u32Text(q)} < ${queries}) {
       let place = ${row(queries, `query${q}`)};
@@ -88,50 +97,52 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 ${each((q) => `  let query${q} = min(block * ${perBlock} + ${u32Text(q)}, ${queries} - 1u);`)}
   var q: array<vec4<f32>, ${params.queries * groupsOf(width)}>;
   var o: array<vec4<f32>, ${params.queries * groupsOf(width)}>;
-  var s: array<f32, ${params.queries * params.keys}>;
 ${aligned ? '' : each((q) => `  var carry${q} = vec4<f32>(0.0);`)}
   let lastHead = min(bundle * ${u32Text(bundle)} + ${u32Text(bundle)}, ${u32Text(heads)});
   for (var head = bundle * ${u32Text(bundle)}; head < lastHead; head++) {
     let start = head * ${u32Text(width)};
     let end = start + ${u32Text(width)};
     let first = start / 4u;
-    for (var i = 0u; i < ${groups}; i++) {
-${each((q) => {
-  const value = `load_q(${row(queries, `query${q}`)}, ${group('i')}) * ${f32Text(queryScale(scale))}`
-  return `      q[${at(q, 'i')}] = ${aligned ? value : `inHead(${value}, first + i, start, end)`};
-      o[${at(q, 'i')}] = vec4<f32>(0.0);`
-})}
-    }
+${overGroups((i) =>
+  each((q) => {
+    const value = `load_q(${row(queries, `query${q}`)}, ${group(i)}) * ${f32Text(queryScale(scale))}`
+    return `      q[${at(q, i)}] = ${aligned ? value : `inHead(${value}, first + ${i}, start, end)`};
+      o[${at(q, i)}] = vec4<f32>(0.0);`
+  }),
+)}
 ${each((q) => `    var m${q} = ${f32Text(lowest)};\n    var l${q} = 0.0;`)}
     for (var base = 0u; base < ${limit}; base += ${keyBlock}) {
-${each((q) => `      var top${q} = m${q};`)}
-      for (var j = 0u; j < ${keyBlock}; j++) {
-        let key = base + j;
-        let place = ${row(keys, `min(key, ${keys} - 1u)`)};
-${each((q) => `        var logit${q} = vec4<f32>(0.0);`)}
-        for (var i = 0u; i < ${groups}; i++) {
-          let k = load_k(place, ${group('i')});
-${each((q) => `          logit${q} += q[${at(q, 'i')}] * k;`)}
-        }
-${each((q) => {
-  const sum = `dot(logit${q}, vec4<f32>(1.0))`
-  return `        let s${q} = ${masks ? `select(${f32Text(lowest)}, ${sum}, ${visible(q)})` : sum};
-        s[${u32Text(q * params.keys)} + j] = s${q};
-        top${q} = max(top${q}, s${q});`
-})}
-      }
-${each((q) => `      let fade${q} = exp2(m${q} - top${q});\n      m${q} = top${q};\n      l${q} *= fade${q};`)}
-      for (var i = 0u; i < ${groups}; i++) {
-${each((q) => `        o[${at(q, 'i')}] *= fade${q};`)}
-      }
-      for (var j = 0u; j < ${keyBlock}; j++) {
-        let place = ${row(keys, `min(base + j, ${keys} - 1u)`)};
-${each((q) => `        let p${q} = exp2(s[${u32Text(q * params.keys)} + j] - m${q});\n        l${q} += p${q};`)}
-        for (var i = 0u; i < ${groups}; i++) {
-          let v = load_v(place, ${group('i')});
-${each((q) => `          o[${at(q, 'i')}] += p${q} * v;`)}
-        }
-      }
+${eachKey(
+  (j) => `      let place${j} = ${row(keys, `min(base + ${u32Text(j)}, ${keys} - 1u)`)};
+${each((q) => `      var logit${q}_${j} = vec4<f32>(0.0);`)}`,
+)}
+${overGroups(
+  (i) => `${each((q) => `        let q${q} = q[${at(q, i)}];`)}
+${eachKey(
+  (j) => `        let k${j} = load_k(place${j}, ${group(i)});
+${each((q) => `        logit${q}_${j} += q${q} * k${j};`)}`,
+)}`,
+)}
+${each(
+  (q) => `${eachKey((j) => {
+    const sum = `dot(logit${q}_${j}, vec4<f32>(1.0))`
+    const masked = `select(${f32Text(lowest)}, ${sum}, ${visible(q, `(base + ${u32Text(j)})`)})`
+    return `      let s${q}_${j} = ${masks ? masked : sum};`
+  })}
+      let top${q} = ${Array.from({ length: params.keys }, (_, j) => j).reduce((max, j) => `max(${max}, s${q}_${j})`, `m${q}`)};
+      let fade${q} = exp2(m${q} - top${q});
+      m${q} = top${q};
+${eachKey((j) => `      let p${q}_${j} = exp2(s${q}_${j} - top${q});`)}
+      l${q} = l${q} * fade${q} + ${Array.from({ length: params.keys }, (_, j) => `p${q}_${j}`).join(' + ')};`,
+)}
+${overGroups(
+  (i) => `${each((q) => `        var o${q} = o[${at(q, i)}] * fade${q};`)}
+${eachKey(
+  (j) => `        let v${j} = load_v(place${j}, ${group(i)});
+${each((q) => `        o${q} += p${q}_${j} * v${j};`)}`,
+)}
+${each((q) => `        o[${at(q, i)}] = o${q};`)}`,
+)}
     }
 ${each(store)}
   }
@@ -147,24 +158,25 @@ export const perQueryAttention: Variant<AttentionAttrs, Params> = {
   name: 'per-query',
   tunings: {
     software: [
-      { lanes: 16, queries: 1, keys: 8 },
-      { lanes: 16, queries: 2, keys: 8 },
-      { lanes: 16, queries: 4, keys: 8 },
+      { lanes: 16, queries: 1, keys: 4, writtenGroups: 8 },
+      { lanes: 16, queries: 2, keys: 4, writtenGroups: 6 },
+      { lanes: 16, queries: 4, keys: 4, writtenGroups: 4 },
     ],
     gpu: [
-      { lanes: 64, queries: 1, keys: 4 },
-      { lanes: 64, queries: 2, keys: 4 },
+      { lanes: 64, queries: 1, keys: 4, writtenGroups: 0 },
+      { lanes: 64, queries: 2, keys: 4, writtenGroups: 0 },
     ],
   },
   supports: (request, { lanes }) =>
     bindable(request) && lanes <= request.capabilities.limits.maxComputeInvocationsPerWorkgroup,
-  cost(request, { queries }) {
+  cost(request, { queries, writtenGroups }) {
     const problem = attentionProblem(request)
     const work = multiplyAdds(problem)
     const jobs = (problem.n * problem.heads * problem.queries) / queries / bundleSize(problem.width)
     if (request.capabilities.kind === 'software') {
-      // Loads against arithmetic; below 64 jobs cores and vector lanes idle.
-      return work * (0.5 + 1 / queries) * Math.max(1, 64 / jobs)
+      // Loads against arithmetic, in registers or in memory; below 64 jobs cores and vector lanes idle.
+      const memory = groupsOf(problem.width) <= writtenGroups ? 1 : 2
+      return work * (0.5 + 1 / queries) * memory * Math.max(1, 64 / jobs)
     }
     const registers = 2 * queries * groupsOf(problem.width) * 4
     const spilled = registers > 200 ? 8 : 1

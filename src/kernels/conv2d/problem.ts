@@ -62,6 +62,7 @@ export function packConv({ o, c, kh, kw, o4, c4 }: ConvProblem): PreparedWeight 
   return {
     key: `conv-kko4:${o}x${c}x${kh}x${kw}`,
     elements: taps * c4 * 4 * o4 * 4,
+    permutation: { sizes: [taps, c4 * 4, o4 * 4], limits: [taps, c, o], strides: [1, taps, c * taps] },
     pack(source, target) {
       if (o % 4 !== 0 || c % 4 !== 0) target.fill(0)
       const start = new Int32Array(c * taps)

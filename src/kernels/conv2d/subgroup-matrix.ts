@@ -56,10 +56,10 @@ function emit(request: Request<Conv2dAttrs>, params: MatrixParams): Kernel {
 let y${i} = i32(row${i} / ${ow}u % ${oh}u * ${stride}u) - ${top};
 let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
     loadA: (i, column) =>
-      `patch(image${i}, y${i} + i32(${tap} / ${kw}u), x${i} + i32(${tap} % ${kw}u), t * ${params.tileK}u % ${c}u / 8u + ${column})`,
+      `patchUnits(image${i}, y${i} + i32(${tap} / ${kw}u), x${i} + i32(${tap} % ${kw}u), t * ${params.tileK}u % ${c}u / 8u + ${column})`,
     loadB: (row, _half, unit) => `buffer_weight[(${row}) * ${o4 / 2}u + ${unit}]`,
   }
-  const patch = `fn patch(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
+  const patch = `fn patchUnits(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
   var value = vec4<u32>();
   if (y >= 0 && y < ${h} && x >= 0 && x < ${w}) {
     value = buffer_x[${x.offset4 / 2}u + (image + u32(y) * ${w}u + u32(x)) * ${x.stride4 / 2}u + unit];

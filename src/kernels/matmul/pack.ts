@@ -53,6 +53,11 @@ export function packMatrix(request: Request<MatmulAttrs>): PreparedWeight {
   return {
     key: `matmul-kn4:${transposeB ? 'nk' : 'kn'}:${n}x${k}x${halves}`,
     elements,
+    permutation: {
+      sizes: [k4 * 4, halves, n4 * 4],
+      limits: [k, halves, n],
+      strides: transposeB ? [1, n * k, k] : [halves * n, n, 1],
+    },
     pack(source, target) {
       if (n % 4 !== 0 || k % 4 !== 0) target.fill(0)
       for (let half = 0; half < halves; half++) {
@@ -76,6 +81,7 @@ export function packGateBias(n: number): PreparedWeight {
   return {
     key: `matmul-gate-bias:${n}`,
     elements: 2 * padded,
+    permutation: { sizes: [1, 2, padded], limits: [1, 2, n], strides: [0, n, 1] },
     pack(source, target) {
       target.fill(0)
       target.set(source.subarray(0, n), 0)

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -61,15 +61,15 @@ function deviation(got: Readonly<Record<string, Float32Array>>): number {
 const folder = mkdtempSync(join(tmpdir(), 'phosphene-onnx-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
-/** Tensors one after the other in a file from an odd offset on, every third of each type; BF16 values stay in memory. */
-function fileSource(path: string): ParameterSource {
+/** Tensors one after the other in a file from an odd offset on, in turns of these types. */
+function fileSource(path: string, types: readonly ('F32' | 'F16' | 'F64')[]): ParameterSource {
   const parts: Uint8Array[] = [new Uint8Array(13)]
   const tensors = new Map<string, { dtype: 'F32' | 'F16' | 'F64'; shape: readonly number[] }>()
   const places = new Map<string, { path: string; offset: number; length: number }>()
   const bytes = new Map<string, Uint8Array>()
   let offset = 13
   for (const [i, [name, values]] of [...params].entries()) {
-    const dtype = (['F32', 'F16', 'F64'] as const)[i % 3]!
+    const dtype = types[i % types.length]!
     const elements = dtype === 'F32' ? values : dtype === 'F16' ? f32ToF16(values) : Float64Array.from(values)
     const raw = new Uint8Array(elements.buffer)
     tensors.set(name, { dtype, shape: graph.params.get(name)!.shape })
@@ -78,12 +78,18 @@ function fileSource(path: string): ParameterSource {
     parts.push(raw)
     offset += raw.length
   }
-  writeFileSync(join(folder, 'weights.bin'), Buffer.concat(parts))
+  writeFileSync(path, Buffer.concat(parts))
   return { label: path, tensors, read: async (name) => bytes.get(name)!, locate: (name) => places.get(name) }
 }
 
-symlinkSync(join(folder, 'weights.bin'), join(folder, 'linked.safetensors'))
-const source = fileSource(join(folder, 'linked.safetensors'))
+mkdirSync(join(folder, 'store'))
+writeFileSync(join(folder, 'store', 'blob'), '')
+symlinkSync(join(folder, 'store', 'blob'), join(folder, 'linked.safetensors'))
+const sources = {
+  mapped: fileSource(join(folder, 'linked.safetensors'), ['F32', 'F16']),
+  read: fileSource(join(folder, 'plain.safetensors'), ['F32', 'F16', 'F64']),
+}
+const source = sources.mapped
 
 describe('cutGraph', () => {
   it('keeps the order of nodes and hands on what later segments use', () => {
@@ -101,14 +107,16 @@ describe('cutGraph', () => {
 
 describe('onnxExecutor', () => {
   it.each([
-    ['f32', undefined, 1e-5],
-    ['f32', 1e4, 1e-5],
-    ['f16', undefined, 1e-2],
-    ['f16', 1e4, 1e-2],
-  ] as const)('runs in %s, segments of %s', async (dtype, segmentMacs, bound) => {
+    ['f32', 'mapped', undefined, 1e-5],
+    ['f32', 'mapped', 1e4, 1e-5],
+    ['f32', 'read', 1e4, 1e-5],
+    ['f16', 'mapped', undefined, 1e-2],
+    ['f16', 'mapped', 1e4, 1e-2],
+    ['f16', 'read', undefined, 1e-2],
+  ] as const)('runs in %s, weights %s, segments of %s', async (dtype, place, segmentMacs, bound) => {
     const executor = await onnxExecutor({ ...(segmentMacs ? { segmentMacs } : {}) })
     const progress: number[] = []
-    const session = await executor.load(graph, source, {
+    const session = await executor.load(graph, sources[place], {
       dtype,
       onProgress: (done, total) => progress.push(done / total),
     })
@@ -121,9 +129,10 @@ describe('onnxExecutor', () => {
   it('stops between segments', async () => {
     const executor = await onnxExecutor({ segmentMacs: 1e4 })
     const session = await executor.load(graph, source, { dtype: 'f32' })
-    const controller = new AbortController()
-    setTimeout(() => controller.abort())
-    await expect(session.run(inputs, controller.signal)).rejects.toMatchObject({ code: 'aborted' })
+    let asked = 0
+    const signal = Object.defineProperty(new AbortController().signal, 'aborted', { get: () => ++asked === 3 })
+    await expect(session.run(inputs, signal)).rejects.toMatchObject({ code: 'aborted' })
+    expect(asked).toBe(3) // before the third segment, not at the end
     expect(deviation(await session.run(inputs))).toBeLessThan(1e-5)
     session.dispose()
   })

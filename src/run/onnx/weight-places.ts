@@ -1,4 +1,4 @@
-// Where a segment's parameters come from: mapped from the file where it holds the type that the model takes, else read.
+// Where a segment's parameters come from: mapped from the file as they are where that can be, else read and converted.
 // Node only: weight files are local here.
 import { realpathSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
@@ -6,15 +6,15 @@ import { PhospheneError } from '../../error.ts'
 import type { Value } from '../../graph/graph.ts'
 import { elementCount, sameShape } from '../../ops/shapes.ts'
 import { toFloat16, toFloat32 } from '../../tensor/convert.ts'
-import type { StorageDType } from '../../tensor/dtype.ts'
+import type { FileDType, StorageDType } from '../../tensor/dtype.ts'
 import type { ParameterSource } from '../executor.ts'
 import type { StoredTensor } from './export.ts'
 
+/** Either mapped from files of one folder, or in memory: ONNX Runtime takes no mixture within a model. */
 export interface WeightPlaces {
   readonly stored: ReadonlyMap<Value, StoredTensor>
-  /** The folder that mapped files are in; ONNX Runtime takes one for a model. */
-  readonly folder: string | undefined
-  /** Tensors that were read into memory, by location. */
+  readonly folder?: string
+  /** Tensors that were read, by location. */
   readonly memory: readonly { readonly path: string; readonly data: Uint8Array }[]
 }
 
@@ -24,31 +24,39 @@ export async function placeWeights(
   source: ParameterSource,
   dtype: StorageDType,
 ): Promise<WeightPlaces> {
+  for (const param of params) checkTensor(param, source)
+  return mapped(params, source) ?? (await inMemory(params, source, dtype))
+}
+
+function mapped(params: readonly Value[], source: ParameterSource): WeightPlaces | undefined {
+  const stored = new Map<Value, StoredTensor>()
+  const folders = new Set<string>()
+  for (const param of params) {
+    const type = mappedTypes[source.tensors.get(param.name)!.dtype]
+    const place = type && source.locate(param.name)
+    if (!place) return undefined
+    const path = realpathSync(place.path) // a hub's cache links into its store, which ONNX Runtime would refuse
+    folders.add(dirname(path))
+    stored.set(param, { type, location: basename(path), offset: place.offset, length: place.length })
+  }
+  const [folder, ...others] = folders
+  return folder === undefined || others.length > 0 ? undefined : { stored, folder, memory: [] }
+}
+
+const mappedTypes: Readonly<Partial<Record<FileDType, StorageDType>>> = { F32: 'f32', F16: 'f16' }
+
+async function inMemory(params: readonly Value[], source: ParameterSource, dtype: StorageDType): Promise<WeightPlaces> {
   const stored = new Map<Value, StoredTensor>()
   const memory: { path: string; data: Uint8Array }[] = []
-  let folder: string | undefined
   for (const param of params) {
-    const tensor = source.tensors.get(param.name)
-    if (!tensor) throw missing(param, source)
-    if (!sameShape(tensor.shape, param.shape)) throw misshapen(param, tensor.shape, source)
-    const type = tensor.dtype === 'F32' ? 'f32' : tensor.dtype === 'F16' ? 'f16' : undefined
-    const place = type && source.locate(param.name)
-    if (type && place) {
-      const path = realpathSync(place.path) // a hub's cache links into its store, which ONNX Runtime would refuse
-      folder ??= dirname(path)
-      if (dirname(path) === folder) {
-        stored.set(param, { type, location: basename(path), offset: place.offset, length: place.length })
-        continue
-      }
-    }
     const bytes = await source.read(param.name)
-    const elements = dtype === 'f32' ? toFloat32(bytes, tensor.dtype) : toFloat16(bytes, tensor.dtype)
+    const fileType = source.tensors.get(param.name)!.dtype
+    const elements = dtype === 'f32' ? toFloat32(bytes, fileType) : toFloat16(bytes, fileType)
     const data = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength)
-    const path = `memory:${param.name}`
-    memory.push({ path, data })
-    stored.set(param, { type: dtype, location: path, offset: 0, length: data.byteLength })
+    memory.push({ path: param.name, data })
+    stored.set(param, { type: dtype, location: param.name, offset: 0, length: data.byteLength })
   }
-  return { stored, folder, memory }
+  return { stored, memory }
 }
 
 /** Bytes that the session holds for `param` in `dtype`. */
@@ -56,18 +64,14 @@ export function weightBytesOf(param: Value, dtype: StorageDType): number {
   return elementCount(param.shape) * (dtype === 'f32' ? 4 : 2)
 }
 
-function missing(param: Value, source: ParameterSource): PhospheneError {
-  return new PhospheneError({
-    code: 'weights/missing-key',
-    message: `${source.label} has no tensor ${param.name} [${param.shape}]`,
-    fix: 'The config.json and the weights may belong to different models; run `phosphene inspect <model>` to see its tensors.',
-  })
-}
-
-function misshapen(param: Value, shape: readonly number[], source: ParameterSource): PhospheneError {
-  return new PhospheneError({
-    code: 'weights/shape',
-    message: `${source.label}: ${param.name} is [${shape}], the model takes [${param.shape}]`,
+function checkTensor(param: Value, source: ParameterSource): void {
+  const shape = source.tensors.get(param.name)?.shape
+  if (shape && sameShape(shape, param.shape)) return
+  throw new PhospheneError({
+    code: shape ? 'weights/shape' : 'weights/missing-key',
+    message: shape
+      ? `${source.label}: ${param.name} is [${shape}], the model takes [${param.shape}]`
+      : `${source.label} has no tensor ${param.name} [${param.shape}]`,
     fix: 'The config.json and the weights may belong to different models; run `phosphene inspect <model>` to see its tensors.',
   })
 }

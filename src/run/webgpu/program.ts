@@ -71,7 +71,6 @@ export class Program {
         }
         const commands = dispatchesOf(plan).map(
           (dispatch, i): Command => ({
-            label: dispatch.label,
             pipeline: compiled[i]!,
             bindGroup: device.gpu.createBindGroup({
               label: dispatch.label,

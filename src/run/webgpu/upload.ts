@@ -5,6 +5,7 @@ import type { Plan, PlannedWeight } from '../../plan/plan.ts'
 import { toFloat16, toFloat32 } from '../../tensor/convert.ts'
 import { f32ToF16 } from '../../tensor/dtype.ts'
 import type { LoadOptions, ParameterSource } from '../executor.ts'
+import { devicePacking } from './device-packing.ts'
 
 const storageUsage = 0x80 | 0x08 | 0x04 // STORAGE | COPY_DST | COPY_SRC
 
@@ -21,19 +22,25 @@ export async function uploadWeights(
   const buffers: GPUBuffer[] = []
   let done = 0
   let sinceSettled = 0
+  // Software adapters permute no faster than the host, and would have to be waited for.
+  const onDevice = device.description.kind === 'gpu' ? await devicePacking(device) : undefined
   try {
     await device.withinMemory(`the weights of ${plan.graph.name}`, async () => {
-      for (const weight of plan.weights) {
+      const read = (i: number) => {
+        const weight = plan.weights[i]
+        const elements = weight && elementsOf(weight, parameters, options.dtype)
+        elements?.catch(() => {}) // reported when its turn comes, unless another fails first
+        return elements
+      }
+      let next = read(0)
+      for (const [i, weight] of plan.weights.entries()) {
         throwIfAborted(options.signal)
         const buffer = device.buffer(weight.value.name, weight.bytes, storageUsage)
         buffers.push(buffer)
-        const elements = await elementsOf(weight, parameters, options.dtype)
-        const packed =
-          elements instanceof Float32Array
-            ? new Float32Array(weight.layout.elements)
-            : new Uint16Array(weight.layout.elements)
-        weight.layout.pack(elements, packed)
-        device.gpu.queue.writeBuffer(buffer, 0, packed)
+        const elements = (await next)!
+        next = read(i + 1)
+        if (onDevice) onDevice.pack(weight.layout, elements, buffer)
+        else device.gpu.queue.writeBuffer(buffer, 0, packOnHost(weight, elements))
         done += weight.bytes
         sinceSettled += weight.bytes
         if (sinceSettled >= settleEveryBytes) {
@@ -47,8 +54,16 @@ export async function uploadWeights(
   } catch (error) {
     for (const buffer of buffers) device.free(buffer)
     throw error
+  } finally {
+    onDevice?.dispose()
   }
   return buffers
+}
+
+function packOnHost({ layout }: PlannedWeight, elements: Float32Array | Uint16Array) {
+  const packed = elements instanceof Float32Array ? new Float32Array(layout.elements) : new Uint16Array(layout.elements)
+  layout.pack(elements, packed)
+  return packed
 }
 
 async function elementsOf(

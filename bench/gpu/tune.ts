@@ -1,0 +1,202 @@
+// Measures every variant and tuning for every distinct request of SD 1.5's UNet and decoder, and prints what the cost model
+// chose beside what was fastest. Usage: tune.js [unet|vae] [--browser] [--top N] [--ops matmul,conv2d]
+import { parseArgs } from 'node:util'
+import type { Device } from '../../src/device/device.ts'
+import { openDevice } from '../../src/device/node.ts'
+import { chooseVariant } from '../../src/kernels/choose.ts'
+import type { BindingRole, Family, Kernel, Operand, Request } from '../../src/kernels/family.ts'
+import { autoencoderKLDecoder, parseAutoencoderKLConfig } from '../../src/models/autoencoder-kl.ts'
+import { unet2DCondition } from '../../src/models/unet-2d-condition.ts'
+import { parseUNetConfig } from '../../src/models/unet-config.ts'
+import { optimise } from '../../src/passes/passes.ts'
+import { planGraph } from '../../src/plan/plan.ts'
+import { capabilitiesOf } from '../../src/run/webgpu/executor.ts'
+import { readConfigs } from '../../tools/generated-weights.ts'
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    browser: { type: 'boolean', default: false },
+    top: { type: 'string', default: '3' },
+    ops: { type: 'string', default: 'matmul,conv2d,attention,groupNorm,layerNorm' },
+    seconds: { type: 'string', default: '200' },
+    dtype: { type: 'string', default: 'f16' },
+  },
+})
+const wanted = values.ops.split(',')
+const deadline = performance.now() + Number(values.seconds) * 1000
+
+const device = await openDevice({ kind: 'gpu', browserLike: values.browser })
+const configs = readConfigs()
+const graph =
+  positionals[0] === 'vae'
+    ? autoencoderKLDecoder(parseAutoencoderKLConfig(configs.vae, 'vae'), { batch: 1, height: 64, width: 64 })
+    : unet2DCondition(parseUNetConfig(configs.unet, 'unet'), { batch: 2, height: 64, width: 64, timesteps: 1 })
+
+interface Job {
+  readonly family: Family<unknown>
+  readonly request: Request<unknown>
+  count: number
+}
+const jobs = new Map<string, Job>()
+planGraph(optimise(graph), {
+  dtype: values.dtype as 'f16' | 'f32',
+  capabilities: capabilitiesOf(device),
+  choose(family, request) {
+    const { capabilities: _, ...rest } = request
+    const text = JSON.stringify([family.op, rest], (key, value) => (key === 'slot' ? undefined : value))
+    const known = jobs.get(text)
+    if (known) known.count++
+    else jobs.set(text, { family, request, count: 1 })
+    return chooseVariant(family, request)
+  },
+})
+
+const usage = 0x80 | 0x08 | 0x04
+const pool = new Map<string, GPUBuffer>()
+function poolBuffer(name: string, bytes: number): GPUBuffer {
+  const have = pool.get(name)
+  if (have && have.size >= bytes) return have
+  if (have) device.free(have)
+  const made = device.buffer(name, bytes, usage)
+  pool.set(name, made)
+  return made
+}
+
+function operandBytes(operand: Operand): number {
+  return (operand.offset4 + operand.rows * operand.stride4) * (operand.storage === 'f32' ? 16 : 8) + 64
+}
+
+interface Runnable {
+  /** Milliseconds of one run, of `repeats` in one pass. */
+  measure(repeats: number): Promise<number>
+}
+
+async function runnable(
+  owner: Device,
+  request: Request<unknown>,
+  kernel: Kernel,
+  weightBytes: (index: number) => number | undefined,
+): Promise<Runnable> {
+  const operandOf = (role: BindingRole): Operand | undefined =>
+    role.kind === 'input'
+      ? request.inputs[role.index]
+      : role.kind === 'epilogue'
+        ? request.epilogue!.inputs[role.index]
+        : request.output
+  const bytesOf = (role: BindingRole): { name: string; bytes: number } => {
+    if (role.kind === 'scratch') return { name: `scratch${role.index}`, bytes: kernel.scratch[role.index]! }
+    const operand = operandOf(role)!
+    const bytes = Math.max(operandBytes(operand), role.kind === 'input' ? (weightBytes(role.index) ?? 0) : 0)
+    return { name: `slot${operand.slot}`, bytes }
+  }
+  // All buffers grow before any is bound.
+  for (const d of kernel.dispatches) for (const role of d.bindings) poolBuffer(bytesOf(role).name, bytesOf(role).bytes)
+  const pipelines = await Promise.all(kernel.dispatches.map((d) => owner.pipeline(d.wgsl, d.label)))
+  return {
+    async measure(repeats) {
+      const commands = kernel.dispatches.map((d, i) => ({
+        pipeline: pipelines[i]!,
+        group: owner.gpu.createBindGroup({
+          layout: owner.layout(d.wgsl),
+          entries: d.bindings.map((role, binding) => ({
+            binding,
+            resource: { buffer: poolBuffer(bytesOf(role).name, bytesOf(role).bytes) },
+          })),
+        }),
+        workgroups: d.workgroups,
+      }))
+      const encoder = owner.gpu.createCommandEncoder()
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet: queries, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
+      })
+      for (let i = 0; i < repeats; i++)
+        for (const c of commands) {
+          pass.setPipeline(c.pipeline)
+          pass.setBindGroup(0, c.group)
+          pass.dispatchWorkgroups(...c.workgroups)
+        }
+      pass.end()
+      encoder.resolveQuerySet(queries, 0, 2, resolved, 0)
+      encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16)
+      owner.gpu.queue.submit([encoder.finish()])
+      await staging.mapAsync(1)
+      const [from, to] = new BigUint64Array(staging.getMappedRange())
+      const milliseconds = Number(to! - from!) / 1e6 / repeats
+      staging.unmap()
+      return milliseconds
+    },
+  }
+}
+
+const queries = device.gpu.createQuerySet({ type: 'timestamp', count: 2 })
+const resolved = device.gpu.createBuffer({ size: 16, usage: 0x200 | 4 })
+const staging = device.gpu.createBuffer({ size: 16, usage: 1 | 8 })
+
+let chosenTotal = 0
+let bestTotal = 0
+const sorted = [...jobs.values()]
+  .filter(({ family }) => wanted.includes(family.op))
+  .sort((a, b) => b.count * chooseVariant(b.family, b.request).cost - a.count * chooseVariant(a.family, a.request).cost)
+for (const { family, request, count } of sorted) {
+  if (performance.now() > deadline) {
+    console.log('out of time')
+    break
+  }
+  const chosen = chooseVariant(family, request)
+  const candidates = family.variants.flatMap((variant) =>
+    variant.tunings.gpu
+      .filter((params) => variant.supports(request, params))
+      .map((params) => ({ variant, params, cost: variant.cost(request, params) })),
+  )
+  candidates.sort((a, b) => a.cost - b.cost)
+  const results = (
+    await Promise.all(
+      // Compiled in parallel, all but the hopeless; timed one after the other below.
+      candidates.slice(0, 24).map(async (c) => {
+        const kernel = c.variant.emit(request, c.params)
+        try {
+          await Promise.all(kernel.dispatches.map((d) => device.pipeline(d.wgsl, d.label)))
+          return { ...c, kernel, ms: 0 }
+        } catch (error) {
+          console.log(`  ${c.variant.name} ${JSON.stringify(c.params)}: ${String(error).slice(0, 300)}`)
+          return undefined
+        }
+      }),
+    )
+  ).filter((c) => c !== undefined)
+  const runs = await Promise.all(
+    results.map((result) =>
+      runnable(device, request, result.kernel, (index) => {
+        const operand = request.inputs[index]
+        if (operand?.space !== 'weight') return undefined
+        const prepared = result.variant.prepare?.(request, result.params, index)
+        return prepared ? prepared.elements * (operand.storage === 'f32' ? 4 : 2) : undefined
+      }),
+    ),
+  )
+  // The clock of an idle GPU is low: warm it, then give every candidate its turn in each round.
+  for (const end = performance.now() + 120; performance.now() < end; ) await runs[0]!.measure(40)
+  for (let round = 0; round < 4; round++)
+    for (const [i, result] of results.entries()) {
+      const ms = await runs[i]!.measure(10)
+      result.ms = round === 0 ? ms : Math.min(result.ms, ms)
+    }
+  const text = (variant: string, params: unknown) => `${variant} ${JSON.stringify(params)}`
+  const asChosen = results.find((r) => text(r.variant.name, r.params) === text(chosen.variant, chosen.params))
+  const byTime = [...results].sort((a, b) => a.ms - b.ms)
+  const [a] = request.inputs
+  const weight = request.inputs[1]
+  console.log(
+    `${count}x ${family.op} [${a!.shape}]·[${weight?.shape ?? ''}] → [${request.output.shape}] ${JSON.stringify(request.attrs)}`,
+  )
+  console.log(`   chosen ${asChosen?.ms.toFixed(4)} ms ${text(chosen.variant, chosen.params)}`)
+  for (const r of byTime.slice(0, Number(values.top)))
+    console.log(
+      `   best   ${r.ms.toFixed(4)} ms ${text(r.variant.name, r.params)} estimated ${(r.cost / 1e6).toFixed(4)}`,
+    )
+  chosenTotal += count * (asChosen?.ms ?? 0)
+  bestTotal += count * (byTime[0]?.ms ?? 0)
+}
+console.log(`chosen ${chosenTotal.toFixed(2)} ms, best ${bestTotal.toFixed(2)} ms`)
+process.exit(0)

@@ -1,0 +1,20 @@
+// The package in the browser (and anywhere else with navigator.gpu).
+export { type ErrorCode, type ErrorDetails, errorCodes, PhospheneError } from './error.ts'
+export type { Picture } from './image/pixels.ts'
+export type {
+  ImageEvent,
+  LoadEvent,
+  PhaseEvent,
+  ProgressEvent,
+  ProgressListener,
+  ResultEvent,
+  StepEvent,
+  WarningEvent,
+} from './pipeline/events.ts'
+export { type OpenOptions, openPipeline } from './pipeline/open-browser.ts'
+export type { Latents, TextToImageOptions } from './pipeline/options.ts'
+export type { GeneratedImage, GenerationResult, ImageSettings, Timings } from './pipeline/result.ts'
+export { type SamplerRow, samplerList } from './pipeline/sampler-list.ts'
+export type { TextToImage } from './pipeline/text-to-image.ts'
+export { httpFolder } from './weights/http.ts'
+export type { ModelFiles } from './weights/model-files.ts'

@@ -1,0 +1,101 @@
+// Opening a pipeline in Node: a folder on the disk, a GPU through Dawn, a software adapter, or the CPU through ONNX Runtime.
+import { totalmem } from 'node:os'
+import { type AdapterReport, listAdapters, openDevice } from '../device/node.ts'
+import { PhospheneError } from '../error.ts'
+import { onnxExecutor } from '../run/onnx/executor.ts'
+import type { ModelFiles } from '../weights/model-files.ts'
+import { nodeFolder } from '../weights/node-files.ts'
+import { type Backend, webgpuBackend } from './backend.ts'
+import { leastHostBytes } from './host-memory.ts'
+import { type DTypeChoice, openTextToImage } from './open.ts'
+import type { TextToImage } from './text-to-image.ts'
+
+export const deviceChoices = ['auto', 'gpu', 'cpu', 'software'] as const
+/** 'auto': a real GPU, else the CPU. 'software': a Vulkan driver that computes on the CPU, to try the GPU's kernels. */
+export type DeviceChoice = (typeof deviceChoices)[number]
+
+export interface OpenOptions {
+  readonly device?: DeviceChoice | undefined
+  /** Part of the adapter's name, as `phosphene doctor` prints it. */
+  readonly adapter?: string | undefined
+  readonly dtype?: DTypeChoice | undefined
+  /** Told which device was chosen, and why where the choice was open. */
+  readonly onDevice?: ((choice: string) => void) | undefined
+}
+
+/**
+ * A pipeline for a model: a diffusers folder's path, or files from elsewhere. Raises 'model/…', 'tokenizer/…' and
+ * 'device/none'. Weights are loaded when the first picture is drawn.
+ */
+export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
+  const files = typeof model === 'string' ? nodeFolder(model) : model
+  return openTextToImage(files, options.dtype, () => openBackend(options))
+}
+
+async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: OpenOptions): Promise<Backend> {
+  switch (device) {
+    case 'cpu': {
+      if (adapter !== undefined)
+        throw new PhospheneError({
+          code: 'options/invalid',
+          message: `adapter "${adapter}" was asked for with device cpu, which has no adapters`,
+          fix: 'Leave the adapter out, or use device gpu or software.',
+        })
+      const backend = await cpuBackend()
+      onDevice(backend.device.name)
+      return backend
+    }
+    case 'gpu':
+    case 'software': {
+      const backend = webgpuBackend(await openDevice({ kind: device, adapter }))
+      onDevice(backend.device.name)
+      return backend
+    }
+    case 'auto': {
+      const adapters = await listAdapters()
+      const wanted = adapter?.toLowerCase()
+      const found = adapters.find(
+        (each) => each.kind === 'gpu' || (wanted !== undefined && each.name.toLowerCase().includes(wanted)),
+      )
+      if (found || adapter !== undefined) {
+        const backend = webgpuBackend(await openDevice({ kind: found?.kind ?? 'gpu', adapter }))
+        onDevice(`${backend.device.name} (${adapter === undefined ? 'the first GPU found' : 'as asked'})`)
+        return backend
+      }
+      const backend = await cpuBackend()
+      onDevice(`${backend.device.name}: ${whyCpu(adapters)}`)
+      return backend
+    }
+    default:
+      throw new PhospheneError({
+        code: 'options/invalid',
+        message: `device is ${JSON.stringify(device)}`,
+        fix: `Use one of: ${deviceChoices.join(', ')}.`,
+      })
+  }
+}
+
+function whyCpu(adapters: readonly AdapterReport[]): string {
+  if (adapters.length === 0) return 'no GPU found, run `phosphene doctor` to see what is missing'
+  return `no GPU found; ${adapters.map((each) => each.name).join(', ')} would be slower`
+}
+
+/** ONNX Runtime on this machine's CPU. */
+export async function cpuBackend(): Promise<Backend> {
+  const executor = await onnxExecutor()
+  return {
+    device: { kind: 'cpu', name: executor.description },
+    executor,
+    dtype: 'f32',
+    obstacle: () => (graph) => {
+      const [needed, there] = [leastHostBytes(graph), totalmem()]
+      return needed > there
+        ? `${graph.name} needs more than ${gigabytes(needed)} of memory on the CPU, this machine has ${gigabytes(there)}`
+        : undefined
+    },
+  }
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`
+}
