@@ -1,6 +1,5 @@
 // The package in Node.
 
-export { type AdapterReport, listAdapters } from './device/node.ts'
 export { type ErrorCode, type ErrorDetails, errorCodes, PhospheneError } from './error.ts'
 export type { Picture } from './image/pixels.ts'
 export type {

@@ -257,22 +257,24 @@ describe('samplerRow', () => {
     output[3] = Number.NaN
     output[7] = Number.POSITIVE_INFINITY
     output[23] = Number.NEGATIVE_INFINITY
+    const x = random(24)
+    x[11] = 3e38 // finite, twice that is not
     const m = operand({ shape, slot: 0 })
     const result = await run(
       [samplerRowDispatch(m, { shape, slots: 1, branches: 1, rescaled: false }, softwareCapabilities)],
       {
         modelOutput: output,
-        state: random(24),
+        state: x,
         noise: new Float32Array(24),
         coefficients: samplerCoefficients(
-          { ...still, updates: [{ slot: 'x', terms: { denoised: 1 } }] },
+          { ...still, updates: [{ slot: 'x', terms: { denoised: 1, x: 2 } }] },
           ['x'],
           noGuidance,
         ),
         flags: new Uint32Array([2]),
       },
     )
-    expect(new Uint32Array(result.get('flags')!)[0]).toBe(5)
+    expect(new Uint32Array(result.get('flags')!)[0]).toBe(6)
   })
 })
 

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { openDevice } from '../../src/device/node.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
+import { fullSizeCases, fullSizeRunner } from '../../test/full-size/full-size-case.ts'
 import { type ModuleComponent, moduleComponents, runModuleCase } from '../../test/golden/module-case.ts'
 import { loadIndex } from '../../test/golden/read-golden.ts'
 
@@ -10,7 +11,10 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     browser: { type: 'boolean', default: false },
+    full: { type: 'string' },
+    only: { type: 'string', default: '' },
     kind: { type: 'string', default: 'gpu' },
+    adapter: { type: 'string' },
     variants: { type: 'string' },
   },
 })
@@ -21,7 +25,11 @@ const variants = Object.fromEntries(
     .filter(Boolean)
     .map((v) => v.split('=') as [string, string]),
 )
-const device = await openDevice({ kind: values.kind as 'gpu' | 'software', browserLike: values.browser })
+const device = await openDevice({
+  kind: values.kind as 'gpu' | 'software',
+  adapter: values.adapter,
+  browserLike: values.browser,
+})
 const executor = webgpuExecutor(device, { variants })
 let passed = 0
 let failed = 0
@@ -43,6 +51,21 @@ for (const testCase of loadIndex()) {
     failed++
     console.log(`${id}: ${error}`)
   }
+}
+if (values.full) {
+  const runner = fullSizeRunner(values.full, executor, dtype as StorageDType)
+  for (const testCase of fullSizeCases().filter(({ id }) => id.includes(values.only))) {
+    try {
+      const results = await runner.run(testCase)
+      for (const { name, text } of results) console.log(`${testCase.id} ${name}: ${text}`)
+      if (results.every((c) => c.pass)) passed++
+      else failed++
+    } catch (error) {
+      failed++
+      console.log(`${testCase.id}: ${error}`)
+    }
+  }
+  runner.dispose()
 }
 console.log(`${device.description.name} ${dtype}: ${passed} passed, ${failed} failed`)
 await executor.dispose()

@@ -8,8 +8,9 @@ import { clipText, lastHiddenState, parseClipTextConfig } from '../../src/models
 import { timestepInput, unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
-import { type WebGpuSession, webgpuExecutor } from '../../src/run/webgpu/executor.ts'
+import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import { type KernelTime, profileProgram } from '../../src/run/webgpu/profile.ts'
+import type { WebGpuSession } from '../../src/run/webgpu/session.ts'
 import { type Component, openComponent } from '../../src/weights/folder.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
 
@@ -21,6 +22,7 @@ const { positionals, values } = parseArgs({
     variants: { type: 'string' },
     size: { type: 'string', default: '64' },
     kind: { type: 'string', default: 'gpu' },
+    adapter: { type: 'string' },
     only: { type: 'string', default: 'text,unet,vae' },
   },
 })
@@ -36,7 +38,11 @@ const variants = Object.fromEntries(
 )
 
 const started = performance.now()
-const device = await openDevice({ kind: values.kind as 'gpu' | 'software', browserLike: values.browser })
+const device = await openDevice({
+  kind: values.kind as 'gpu' | 'software',
+  adapter: values.adapter,
+  browserLike: values.browser,
+})
 const executor = webgpuExecutor(device, { variants })
 console.log(`${device.description.name}: opened in ${(performance.now() - started).toFixed(0)} ms`)
 

@@ -10,7 +10,7 @@ import { unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
 import { planGraph } from '../../src/plan/plan.ts'
-import { capabilitiesOf } from '../../src/run/webgpu/executor.ts'
+import { capabilitiesOf } from '../../src/run/webgpu/capabilities.ts'
 import { readConfigs } from '../../tools/generated-weights.ts'
 
 const { positionals, values } = parseArgs({

@@ -1,5 +1,4 @@
 // The type of an op: what it does to shapes, what it costs, what it means in f64 and in ONNX.
-import type { Expr } from './expr.ts'
 
 export type Shape = readonly number[]
 
@@ -71,5 +70,3 @@ export interface OpDef<A> {
     output: TensorType,
   ): string
 }
-
-export type { Expr }

@@ -1,31 +1,11 @@
-// An executor with what the pipeline must know about it: the precision that suits it, and what does not fit.
+// A WebGPU device as the pipeline's backend.
 import type { Device } from '../device/device.ts'
 import { PhospheneError } from '../error.ts'
 import { optimise } from '../passes/passes.ts'
 import { planGraph } from '../plan/plan.ts'
-import type { Executor, Session } from '../run/executor.ts'
-import { capabilitiesOf, webgpuExecutor } from '../run/webgpu/executor.ts'
-import type { StorageDType } from '../tensor/dtype.ts'
-
-/** A graph, as models make it and executors take it. */
-export type Graph = Session['graph']
-
-/** Why a graph does not fit, or undefined where it does. */
-export type Obstacle = (graph: Graph) => string | undefined
-
-/** What a pipeline runs on, for people. */
-export interface DeviceSummary {
-  readonly kind: 'gpu' | 'software' | 'cpu'
-  readonly name: string
-}
-
-export interface Backend {
-  readonly device: DeviceSummary
-  readonly executor: Executor
-  /** What `auto` means here. */
-  readonly dtype: StorageDType
-  obstacle(dtype: StorageDType): Obstacle
-}
+import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
+import { webgpuExecutor } from '../run/webgpu/executor.ts'
+import type { Backend } from './backend-contract.ts'
 
 export function webgpuBackend(device: Device): Backend {
   return {

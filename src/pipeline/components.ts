@@ -7,7 +7,7 @@ import type { WantedParam } from '../weights/check.ts'
 import { checkParams } from '../weights/check.ts'
 import { type Component, openComponent } from '../weights/folder.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
-import type { Graph } from './backend.ts'
+import type { Graph } from './backend-contract.ts'
 import type { ProgressListener } from './events.ts'
 
 export interface ComponentRequest {

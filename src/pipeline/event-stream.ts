@@ -18,10 +18,12 @@ export async function* eventStream(
   const queue: Queued[] = []
   let wake = () => {}
   const listener: ProgressListener = (event) =>
-    new Promise<void>((taken) => {
-      queue.push({ event, taken })
-      wake()
-    })
+    left.signal.aborted
+      ? undefined
+      : new Promise<void>((taken) => {
+          queue.push({ event, taken })
+          wake()
+        })
   let settled = false
   const running = generate(listener, signal ? AbortSignal.any([signal, left.signal]) : left.signal).finally(() => {
     settled = true
@@ -30,9 +32,10 @@ export async function* eventStream(
   running.catch(() => {}) // raised below, or nobody is there to hear it
   try {
     while (true) {
-      const next = queue.shift()
+      const [next] = queue
       if (next) {
         yield next.event
+        queue.shift()
         next.taken()
       } else if (settled) {
         break

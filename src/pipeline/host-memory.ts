@@ -1,5 +1,5 @@
 // What a graph needs of the host's memory when ONNX Runtime runs it, as a lower bound: enough to refuse what cannot work.
-import type { Graph } from './backend.ts'
+import type { Graph } from './backend-contract.ts'
 
 const bytesOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 4)
 

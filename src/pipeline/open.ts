@@ -1,9 +1,9 @@
 // What opening a pipeline is on every platform: the model first, then the device, so that a bad folder costs no time.
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
-import type { Backend } from './backend.ts'
+import type { Backend } from './backend-contract.ts'
 import { openModel } from './model.ts'
-import { checkSize } from './size-limit.ts'
+import { sizeCheck } from './size-limit.ts'
 import { checkKind, TextToImage } from './text-to-image.ts'
 
 /** 'auto': f16 on a GPU, else f32. */
@@ -23,6 +23,6 @@ export async function openTextToImage(
     model,
     backend,
     dtype,
-    checkSize: (job) => checkSize(model, job, obstacle),
+    checkSize: sizeCheck(model, obstacle),
   })
 }

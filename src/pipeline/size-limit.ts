@@ -1,11 +1,22 @@
 // Whether a job's graphs fit where they shall run, found out before anything is loaded; and if not, what would fit.
 import { PhospheneError } from '../error.ts'
-import type { Obstacle } from './backend.ts'
+import type { Obstacle } from './backend-contract.ts'
 import type { Model } from './model.ts'
 import type { Job } from './options.ts'
 
+/** `checkSize` for a model on one device: shapes that fitted once are not planned again. */
+export function sizeCheck(model: Model, obstacle: Obstacle): (job: Job) => void {
+  const fitting = new Set<string>()
+  return (job) => {
+    const key = `${job.prompts.length} ${job.guidanceScale > 1} ${job.latentHeight}×${job.latentWidth}`
+    if (fitting.has(key)) return
+    checkSize(model, job, obstacle)
+    fitting.add(key)
+  }
+}
+
 /** Raises 'options/size' with the largest size of about the same proportions that fits. */
-export function checkSize(model: Model, job: Job, obstacle: Obstacle): void {
+function checkSize(model: Model, job: Job, obstacle: Obstacle): void {
   const { denoiser, autoencoder, textEncoders } = model.parts
   const batch = job.prompts.length * (job.guidanceScale > 1 ? 2 : 1)
   const factor = autoencoder.pixelsPerLatent

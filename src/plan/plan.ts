@@ -86,7 +86,6 @@ const defaultPageBytes = 128 * 1024 * 1024
 /** Plans `graph` for a device. Raises 'plan/too-large' where a tensor fits no buffer. */
 export function planGraph(graph: Graph, options: PlanOptions): Plan & { readonly arena: readonly ArenaTensor[] } {
   const { capabilities } = options
-  const pageBytes = Math.min(options.pageBytes ?? defaultPageBytes, capabilities.limits.maxStorageBufferBindingSize)
   const storage = floatStorage(options.dtype, capabilities.shaderF16)
   const storageOf = (value: Value): Storage => (value.kind === 'int' ? 'int' : storage)
   const { views, steps } = resolveViews(graph)
@@ -199,13 +198,16 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan & { readonly
   })
   for (const value of graph.outputs.values()) if (ownerOf(value).origin === 'node') touch(ownerOf(value), steps.length)
 
-  const large = lifetimes.find((l) => l.sizeBytes > pageBytes)
-  if (large)
+  // WebGPU's default binding limit unless a tensor needs more and the device has it.
+  const most = capabilities.limits.maxStorageBufferBindingSize
+  const largest = lifetimes.reduce((a, b) => (b.sizeBytes > a.sizeBytes ? b : a), { label: '', sizeBytes: 0 })
+  if (largest.sizeBytes > most)
     throw new PhospheneError({
       code: 'plan/too-large',
-      message: `${graph.name}: ${large.label} needs ${large.sizeBytes} bytes in one binding; at most ${pageBytes} are planned`,
+      message: `${graph.name}: ${largest.label} needs ${largest.sizeBytes} bytes in one binding; this device binds ${most}`,
       fix: 'Draw a smaller picture or use --dtype f16.',
     })
+  const pageBytes = Math.min(most, Math.max(options.pageBytes ?? defaultPageBytes, largest.sizeBytes))
   const layout = placeBySize(lifetimes, { alignment: 256, pageBytes })
   const settle = (p: Pending): Location =>
     p.kind === 'arena' ? { kind: 'arena', offset: layout.offsets[p.tensor]!, bytes: lifetimes[p.tensor]!.sizeBytes } : p

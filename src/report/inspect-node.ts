@@ -2,7 +2,7 @@
 import { openDevice } from '../device/node.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import { openModel } from '../pipeline/model.ts'
-import { capabilitiesOf } from '../run/webgpu/executor.ts'
+import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { type InspectReport, inspectModel } from './inspect.ts'

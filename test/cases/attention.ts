@@ -47,6 +47,8 @@ export const cases: readonly OpCase[] = [
   attend('causal, primes', 13, 13, 8, { n: 2, heads: 3, causal: true }),
   attend('causal, text', 77, 77, 32, { heads: 6, causal: true }),
   attend('causal, tail', 65, 65, 12, { causal: true }),
+  attend('causal, text, width 64', 77, 77, 64, { n: 2, heads: 3, causal: true }),
+  attend('tail of queries, width 64', 77, 77, 64, { n: 2 }),
   attend('scale of one', 9, 12, 8, { scale: 1 }),
   attend('large logits', 16, 40, 16, { deviation: 6 }),
   attend('residual', 9, 7, 12, {

@@ -1,6 +1,7 @@
 // The executors that golden tests run on: a column each. PHOSPHENE_TEST_EXECUTORS chooses, e.g. `cpu,swiftshader,lavapipe`.
 import { openDevice } from '../../src/device/node.ts'
-import { type Backend, webgpuBackend } from '../../src/pipeline/backend.ts'
+import { webgpuBackend } from '../../src/pipeline/backend.ts'
+import type { Backend } from '../../src/pipeline/backend-contract.ts'
 import { cpuBackend } from '../../src/pipeline/open-node.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 

@@ -32,8 +32,8 @@ const everything = golden.prompts.flatMap((each, k) =>
   Object.entries(each.samplers).map(([sampler, png]) => ({ ...each, k, sampler, png })),
 )
 
-/** Latents within rel 1e-4 in f32; what storing everything in f16 costs over 20 steps was measured on ONNX Runtime. */
-const latentMarks = { f32: 1e-4, f16: 0.05 } as const
+/** f16: some twenty times what ONNX Runtime shows (7e-4), since GPUs store between more nodes; the PSNR below is the real bar. */
+const latentMarks = { f32: 1e-4, f16: 0.02 } as const
 const full = process.env.PHOSPHENE_TEST_FULL === '1'
 const maxAbs = Number.POSITIVE_INFINITY
 

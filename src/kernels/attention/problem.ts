@@ -32,6 +32,6 @@ export function multiplyAdds({ n, queries, keys, heads, width }: AttentionProble
   return 2 * n * heads * queries * keys * width
 }
 
-// Of Σ p·|v|·(1 + scale·Σ|q·k|): a logit's rounding becomes a relative error of its weight. Sums of d and of tk terms in
-// f32, exp2 to a few ulps of its argument: some ulps of that scale. f16: one store, and the inputs are exact.
+// In units of Σ p·|v|·(1 + what a logit's rounding does to its weight), as the op's reference bounds it: sums of d and of tk
+// terms err by about one such unit (0.65 seen); 8 leaves room for a GPU's exp2 (3 + 2|x| ulps). f16: one store.
 export const tolerance = { f32: 8, f16: 1.25 }

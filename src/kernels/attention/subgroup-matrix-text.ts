@@ -249,18 +249,17 @@ ${masks ? `let part = lane / ${rows}u;\nlet seen = ${causal ? `min(query0 + lane
   var reference = ${f32Text(lowest)};
   var sum = 0.0;
 ${each((i, j) => `var o${i}_${j} = subgroup_matrix_result<f32, 16, 16>();`)}
-  let tiles = ${causal ? `min(${tiles}u, (block * ${perBlock}u + ${perBlock + keys - 1}u) / ${keys}u)` : `${tiles}u`};
   workgroupBarrier();
+  // All tiles, also where causal: only text encoders are, and their 77 tokens are two tiles or three.
   for (var step = 0u; step < ${tiles}u; step++) {
-    ${causal ? 'if (step >= tiles) { break; }' : ''}
     ${multiplyKeys}
     workgroupBarrier();
     ${stage('k', 'tileK')}
     ${stage('v', 'tileV')}
-    if (step + 2u < tiles) {
+    if (step + 2u < ${tiles}u) {
       ${fetch('k', 'step + 2u')}
     }
-    if (step + 1u < tiles) {
+    if (step + 1u < ${tiles}u) {
       ${fetch('v', 'step + 1u')}
     }
     ${softmax}

@@ -19,13 +19,13 @@ const tile = (tileM: number, tileN: number, tileK: number, subM: number, subN: n
 /** By rate on an H100 (4096³ and SD 1.5's convolutions). 160 columns divide SD's 320, 640 and 1280 without waste. */
 const tiles = [
   tile(128, 128, 32, 64, 64, 180),
-  tile(128, 128, 32, 64, 32, 177),
-  tile(128, 64, 32, 64, 32, 177),
-  tile(128, 160, 32, 64, 80, 180),
-  tile(64, 160, 32, 32, 80, 155),
-  tile(128, 64, 64, 32, 32, 159),
-  tile(64, 64, 32, 32, 32, 102),
-  tile(64, 64, 64, 32, 32, 100),
+  tile(128, 128, 32, 64, 32, 165),
+  tile(128, 64, 32, 64, 32, 135),
+  tile(128, 160, 32, 64, 80, 190),
+  tile(64, 160, 32, 32, 80, 170),
+  tile(128, 64, 64, 32, 32, 150),
+  tile(64, 64, 32, 32, 32, 95),
+  tile(64, 64, 64, 32, 32, 95),
 ]
 
 export const matrixTunings: readonly MatrixParams[] = tiles.flatMap((row) =>

@@ -33,7 +33,7 @@ const elements: Variant<PointwiseAttrs, GatherParams> = {
   supports: gatherSupports,
   cost: (request, params) => gatherCost(request, params, 8),
   emit,
-  // The tree's own roundings, at most one a node and a few ulps in exp, erf and division; then one store.
+  // In units of the roundings of the tree's nodes: exp, tanh and division may err by a few ulps each (2 seen). f16: one store.
   tolerance: { f32: 8, f16: 1.25 },
 }
 

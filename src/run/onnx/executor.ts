@@ -12,6 +12,8 @@ import { placeWeights, weightBytesOf } from './weight-places.ts'
 export interface OnnxOptions {
   /** Multiply-adds of a segment, roughly: for how long the event loop is blocked. */
   readonly segmentMacs?: number
+  /** ONNX Runtime's execution provider: its CPU kernels, or its WebGPU ones, which serve as the peer in benchmarks. */
+  readonly provider?: 'cpu' | 'webgpu'
 }
 
 /** Runs graphs on this machine's CPU through onnxruntime-node (Node only). Raises 'device/none' where it is missing. */
@@ -19,9 +21,12 @@ export async function onnxExecutor(options: OnnxOptions = {}): Promise<Executor>
   const runtime = await openRuntime()
   return {
     name: 'onnx',
-    description: `ONNX Runtime ${runtime.env.versions.node ?? ''} (CPU)`,
+    description: `ONNX Runtime ${runtime.env.versions.node ?? ''} (${options.provider === 'webgpu' ? 'WebGPU' : 'CPU'})`,
     load: (graph, source, load) =>
-      loadGraph(runtime, graph, source, load, options.segmentMacs ?? defaultSegmentMacs(graph)),
+      loadGraph(runtime, graph, source, load, {
+        segmentMacs: options.segmentMacs ?? defaultSegmentMacs(graph),
+        provider: options.provider ?? 'cpu',
+      }),
     sampling: async (model, sampling) => hostSampling(model, sampling),
     async dispose() {},
   }
@@ -41,7 +46,7 @@ async function loadGraph(
   graph: Graph,
   source: ParameterSource,
   { dtype, signal, onProgress }: LoadOptions,
-  segmentMacs: number,
+  { segmentMacs, provider }: Required<OnnxOptions>,
 ): Promise<Session> {
   const total = [...graph.params.values()].reduce((sum, param) => sum + weightBytesOf(param, dtype), 0)
   const loaded: LoadedSegment[] = []
@@ -53,7 +58,7 @@ async function loadGraph(
       const { stored, folder, memory } = await placeWeights(segment.params, source, dtype)
       const { bytes, ...names } = exportSegment(graph, segment, dtype, (param) => stored.get(param)!)
       const session = await runtime.InferenceSession.create(bytes, {
-        executionProviders: ['cpu'],
+        executionProviders: [provider],
         graphOptimizationLevel: 'all',
         logSeverityLevel: 3, // errors are raised; its warnings are about its own rewritings
         ...(memory.length > 0 ? { externalData: [...memory] } : {}),

@@ -1,7 +1,7 @@
 // Time by kernel: every dispatch in a pass of its own between two timestamps. Slower than a run, in the right proportions.
 import { PhospheneError } from '../../error.ts'
-import type { WebGpuSession } from './executor.ts'
 import { encodeCommands, readBuffer } from './program.ts'
+import type { WebGpuSession } from './session.ts'
 
 export interface KernelTime {
   /** Scope of the node in the model. */

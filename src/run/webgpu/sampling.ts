@@ -13,10 +13,11 @@ import { modelInputDispatch } from '../../kernels/sampling/model-input.ts'
 import { samplerRowDispatch } from '../../kernels/sampling/sampler-row.ts'
 import { rowLayout } from '../../plan/layout.ts'
 import type { Placement } from '../../plan/plan.ts'
+import { throwIfAborted } from '../aborted.ts'
 import type { Sampling, SamplingOptions } from '../executor.ts'
-import { capabilitiesOf, type WebGpuSession } from './executor.ts'
+import { capabilitiesOf } from './capabilities.ts'
 import { type Command, encodeCommands, readBuffer } from './program.ts'
-import { throwIfAborted } from './upload.ts'
+import type { WebGpuSession } from './session.ts'
 
 const storageUsage = 0x80 | 0x08 | 0x04 // STORAGE | COPY_DST | COPY_SRC
 
@@ -70,15 +71,26 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
     if (index < 0) throw new RangeError(`no slot ${slot} among ${slots.join(', ')}`)
     return index * stride * 4
   }
-  /** The step before the last is done before the next is queued: bounded work in flight, and a prompt Ctrl-C. */
-  let inFlight: Promise<unknown> = Promise.resolve()
+  /** At most two steps are queued: the device never waits for the host, and Ctrl-C not long for the device. */
+  const inFlight: Promise<unknown>[] = []
+  /** All steps are the same commands: the next is encoded while the device computes this one. */
+  const encodeStep = (): GPUCommandBuffer => {
+    const encoder = device.gpu.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    encodeCommands(pass, before)
+    program.encode(pass)
+    encodeCommands(pass, commandsAfter)
+    pass.end()
+    return encoder.finish()
+  }
+  let next: GPUCommandBuffer | undefined
 
   return {
     write(slot, values) {
       device.gpu.queue.writeBuffer(owned.state, offsetOf(slot), Float32Array.from(values))
     },
     async step(row, inputs, noise, signal) {
-      await inFlight
+      if (inFlight.length >= 2) await inFlight.shift()
       throwIfAborted(signal)
       device.assertAlive()
       const { queue } = device.gpu
@@ -86,14 +98,9 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
       queue.writeBuffer(owned.coefficients, 0, samplerCoefficients(row, slots, guidance))
       if (noise) queue.writeBuffer(owned.noise, 0, Float32Array.from(noise))
       model.write(inputs)
-      const encoder = device.gpu.createCommandEncoder()
-      const pass = encoder.beginComputePass()
-      encodeCommands(pass, before)
-      program.encode(pass)
-      encodeCommands(pass, commandsAfter)
-      pass.end()
-      queue.submit([encoder.finish()])
-      inFlight = queue.onSubmittedWorkDone()
+      queue.submit([next ?? encodeStep()])
+      inFlight.push(queue.onSubmittedWorkDone())
+      next = encodeStep()
     },
     async read(slot) {
       const range = { buffer: owned.state, offset: offsetOf(slot), size: elements * 4 }

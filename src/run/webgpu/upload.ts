@@ -4,6 +4,7 @@ import { PhospheneError } from '../../error.ts'
 import type { Plan, PlannedWeight } from '../../plan/plan.ts'
 import { toFloat16, toFloat32 } from '../../tensor/convert.ts'
 import { f32ToF16 } from '../../tensor/dtype.ts'
+import { throwIfAborted } from '../aborted.ts'
 import type { LoadOptions, ParameterSource } from '../executor.ts'
 import { devicePacking } from './device-packing.ts'
 
@@ -82,13 +83,4 @@ async function elementsOf(
     })
   const bytes = await parameters.read(value.name)
   return dtype === 'f32' ? toFloat32(bytes, info.dtype) : toFloat16(bytes, info.dtype)
-}
-
-/** Raises 'aborted' when the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return
-  throw new PhospheneError(
-    { code: 'aborted', message: 'stopped as asked', fix: 'Start again when you want the picture.' },
-    { cause: signal.reason },
-  )
 }

@@ -1,0 +1,24 @@
+// An executor with what the pipeline must know about it: the precision that suits it, and what does not fit.
+// No WebGPU types here: these declarations are the public ones.
+import type { Executor, Session } from '../run/executor.ts'
+import type { StorageDType } from '../tensor/dtype.ts'
+
+/** A graph, as models make it and executors take it. */
+export type Graph = Session['graph']
+
+/** Why a graph does not fit, or undefined where it does. */
+export type Obstacle = (graph: Graph) => string | undefined
+
+/** What a pipeline runs on, for people. */
+export interface DeviceSummary {
+  readonly kind: 'gpu' | 'software' | 'cpu'
+  readonly name: string
+}
+
+export interface Backend {
+  readonly device: DeviceSummary
+  readonly executor: Executor
+  /** What `auto` means here. */
+  readonly dtype: StorageDType
+  obstacle(dtype: StorageDType): Obstacle
+}
