@@ -90,9 +90,9 @@ const compositions: readonly Composition[] = [
   {
     name: 'a residual that the product reads as well: nothing is written over it',
     build(graph) {
-      const x = graph.input('x', [1, 6, 8])
+      const x = graph.input('x', [1, 6, 64])
       const sum = add(x, x)
-      const a = graph.param('a.weight', [8, 8])
+      const a = graph.param('a.weight', [64, 64])
       const epilogue = { expr: binary('add', input(0), input(1)), inputs: [sum] }
       return { out: graph.add(matmulOp, [sum, a], productAttrs, 'a', epilogue) }
     },

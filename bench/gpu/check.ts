@@ -69,4 +69,4 @@ if (values.full) {
 }
 console.log(`${device.description.name} ${dtype}: ${passed} passed, ${failed} failed`)
 await executor.dispose()
-process.exit(0)
+process.exit(failed > 0 ? 1 : 0)

@@ -1,5 +1,5 @@
 // A whole picture on a GPU, through the library as a user calls it: load to first step, pictures, a long row of them.
-// Usage: picture.js <folder> [--rows 100] [--browser] [--steps 20] [--size 512]
+// Usage: picture.js <folder> [--rows 10] [--browser] [--steps 20] [--size 512]
 import { parseArgs } from 'node:util'
 import { openDevice } from '../../src/device/node.ts'
 import { webgpuBackend } from '../../src/pipeline/backend.ts'

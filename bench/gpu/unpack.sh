@@ -9,7 +9,8 @@ xz -dc .bundle/node.xz > .bundle/run/node && chmod +x .bundle/run/node
 tar -C node_modules -xJf .bundle/modules.tar.xz
 mkdir -p node_modules/webgpu/dist/linux-x64
 xz -dc .bundle/dawn.node.xz > node_modules/webgpu/dist/linux-x64/dawn.node
-mkdir -p .bundle/js && cp package.json .bundle/js/package.json
+mkdir -p .bundle/js/test/golden && cp package.json .bundle/js/package.json
+ln -sfn ../../../../test/golden/data .bundle/js/test/golden/data
 if [ -f .bundle/libonnxruntime.so.1.xz ]; then
   mkdir -p node_modules/onnxruntime-node/bin/napi-v6/linux/x64
   cp .bundle/onnxruntime_binding.node node_modules/onnxruntime-node/bin/napi-v6/linux/x64/
