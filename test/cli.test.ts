@@ -368,7 +368,7 @@ describe('the other commands', () => {
         f16: expect.objectContaining({ ok: true }),
       }),
     )
-  })
+  }, 600_000) // lavapipe, where the system has it, compiles for minutes the first time
 
   it('help and version go to stdout', async () => {
     expect(await cli(['--version'])).toMatchObject({ code: 0, out: '0.1.0\n', err: '' })

@@ -162,7 +162,10 @@ describe.each(tiles.map((params, i) => [nameOf(params), params, i] as const))('u
 })
 
 describe('units emulated', () => {
-  const [large, small] = [tiles[0]!, tiles.find(({ tileM, tileN, tileK }) => tileM + tileN + tileK === 160)!]
+  const [large, small] = [
+    tiles.find(({ tileM, tileN }) => tileM === 128 && tileN === 128)!,
+    tiles.find(({ tileM, tileN, tileK }) => tileM + tileN + tileK === 160)!,
+  ]
 
   // The loop nest is the products' own: convolutions meet the smallest tile and the one with odd columns.
   const odd = tiles.find(({ tileN }) => tileN === 160)!

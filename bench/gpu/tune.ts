@@ -1,13 +1,16 @@
 // Measures every variant and tuning for every distinct request of SD 1.5's UNet and decoder, and prints what the cost model
-// chose beside what was fastest. Usage: tune.js [unet|vae] [--browser] [--top N] [--ops matmul,conv2d]
+// chose beside what was fastest. Usage: tune.js [unet|vae|micro] [--browser] [--top N] [--ops matmul,conv2d]
 import { parseArgs } from 'node:util'
 import type { Device } from '../../src/device/device.ts'
 import { openDevice } from '../../src/device/node.ts'
+import { Graph } from '../../src/graph/graph.ts'
 import { chooseVariant } from '../../src/kernels/choose.ts'
 import type { BindingRole, Family, Kernel, Operand, Request } from '../../src/kernels/family.ts'
 import { autoencoderKLDecoder, parseAutoencoderKLConfig } from '../../src/models/autoencoder-kl.ts'
 import { unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
+import { conv2d } from '../../src/ops/conv2d.ts'
+import { linear } from '../../src/ops/matmul.ts'
 import { optimise } from '../../src/passes/passes.ts'
 import { planGraph } from '../../src/plan/plan.ts'
 import { capabilitiesOf } from '../../src/run/webgpu/capabilities.ts'
@@ -28,10 +31,22 @@ const deadline = performance.now() + Number(values.seconds) * 1000
 
 const device = await openDevice({ kind: 'gpu', browserLike: values.browser })
 const configs = readConfigs()
+/** The two shapes whose rates are published: a product of 4096³ and the convolution that SD 1.5's first level repeats. */
+function micro(): Graph {
+  const made = new Graph('micro')
+  const a = made.input('a', [4096, 4096])
+  made.output('product', linear(made.scope('product'), a, 4096, { bias: false }))
+  const x = made.input('x', [2, 64, 64, 320])
+  made.output('conv', conv2d(made.scope('conv'), x, 320, { kernel: 3, padding: 1 }))
+  return made
+}
+
 const graph =
-  positionals[0] === 'vae'
-    ? autoencoderKLDecoder(parseAutoencoderKLConfig(configs.vae, 'vae'), { batch: 1, height: 64, width: 64 })
-    : unet2DCondition(parseUNetConfig(configs.unet, 'unet'), { batch: 2, height: 64, width: 64, timesteps: 1 })
+  positionals[0] === 'micro'
+    ? micro()
+    : positionals[0] === 'vae'
+      ? autoencoderKLDecoder(parseAutoencoderKLConfig(configs.vae, 'vae'), { batch: 1, height: 64, width: 64 })
+      : unet2DCondition(parseUNetConfig(configs.unet, 'unet'), { batch: 2, height: 64, width: 64, timesteps: 1 })
 
 interface Job {
   readonly family: Family<unknown>
@@ -190,7 +205,12 @@ for (const { family, request, count } of sorted) {
   console.log(
     `${count}x ${family.op} [${a!.shape}]·[${weight?.shape ?? ''}] → [${request.output.shape}] ${JSON.stringify(request.attrs)}`,
   )
-  console.log(`   chosen ${asChosen?.ms.toFixed(4)} ms ${text(chosen.variant, chosen.params)}`)
+  const node = request.output.rows * request.output.channels
+  const depth = weight && family.op !== 'attention' ? weight.shape.slice(1).reduce((p, d) => p * d, 1) : 0
+  const rate = (ms: number) => (depth > 0 ? `${((2 * node * depth) / ms / 1e9).toFixed(1)} TFLOP/s ` : '')
+  console.log(
+    `   chosen ${asChosen?.ms.toFixed(4)} ms ${rate(asChosen?.ms ?? Number.NaN)}${text(chosen.variant, chosen.params)}`,
+  )
   for (const r of byTime.slice(0, Number(values.top)))
     console.log(
       `   best   ${r.ms.toFixed(4)} ms ${text(r.variant.name, r.params)} estimated ${(r.cost / 1e6).toFixed(4)}`,

@@ -207,6 +207,13 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan & { readonly
       message: `${graph.name}: ${largest.label} needs ${largest.sizeBytes} bytes in one binding; this device binds ${most}`,
       fix: 'Draw a smaller picture or use --dtype f16.',
     })
+  const heavy = weights.find(({ bytes }) => bytes > most)
+  if (heavy)
+    throw new PhospheneError({
+      code: 'plan/too-large',
+      message: `${graph.name}: the weight ${heavy.value.name} needs ${heavy.bytes} bytes in one binding; this device binds ${most}`,
+      fix: 'Use --dtype f16, which halves it.',
+    })
   const pageBytes = Math.min(most, Math.max(options.pageBytes ?? defaultPageBytes, largest.sizeBytes))
   const layout = placeBySize(lifetimes, { alignment: 256, pageBytes })
   const settle = (p: Pending): Location =>

@@ -1,6 +1,6 @@
 // Weights stream: while SD 1.5's UNet goes to the GPU, the host holds little beside it. A software adapter's buffers are host
-// memory, so they are counted out. Its compiler, which
-// would take 300 to 400 MB beside them for this UNet, does not run here: what is measured is the upload alone.
+// memory, so they are counted out. Its compiler, which would take 300 to 400 MB for this UNet, does not run here: what is
+// measured is the upload alone.
 import { readFile } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import { openDevice } from '../../src/device/node.ts'
@@ -9,7 +9,6 @@ import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
 import { planGraph } from '../../src/plan/plan.ts'
 import { capabilitiesOf } from '../../src/run/webgpu/capabilities.ts'
-import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import { uploadWeights } from '../../src/run/webgpu/upload.ts'
 import { openComponent } from '../../src/weights/folder.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'

@@ -64,10 +64,25 @@ export function partialFloats(params: MatrixParams, sizes: Pick<MatrixProduct, '
   return tilesM * params.tileM * tilesN * params.tileN
 }
 
+const workgroupMemory = 48 * 1024
+
+function stagedBytes({ tileM, tileN, tileK }: MatrixParams): number {
+  return (tileM * (tileK + pad) + tileK * (tileN + pad)) * 2
+}
+
+/** Bytes of the results that pass through workgroup memory at a time, in `parts` of a subgroup's columns. */
+function resultBytes(params: MatrixParams, parts: number): number {
+  return (threadsOf(params) / subgroup) * 16 * (params.subN / parts + 4) * 4
+}
+
+/** In how many parts the results leave: large tiles have no room for all columns at once. */
+function resultParts(params: MatrixParams): number {
+  const fits = (parts: number) => stagedBytes(params) + resultBytes(params, parts) <= workgroupMemory
+  return [1, 2, 4].find((parts) => (params.subN / 16) % parts === 0 && fits(parts)) ?? 1
+}
+
 export function workgroupBytes(params: MatrixParams): number {
-  const { tileM, tileN, tileK, subN, splits } = params
-  const staged = (tileM * (tileK + pad) + tileK * (tileN + pad)) * 2
-  return staged + (splits > 1 ? 0 : (threadsOf(params) / subgroup) * 16 * (subN + 4) * 4)
+  return stagedBytes(params) + (params.splits > 1 ? 0 : resultBytes(params, resultParts(params)))
 }
 
 /** Whether the tile fits the device and divides the problem. */
@@ -81,7 +96,7 @@ export function matrixFits(
   return (
     k % (tileK * splits) === 0 &&
     n % 8 === 0 &&
-    (halves === 1 || (splits === 1 && subN % 32 === 0)) &&
+    (halves === 1 || (splits === 1 && subN % 32 === 0 && resultParts(params) === 1)) &&
     threads <= limits.maxComputeInvocationsPerWorkgroup &&
     (tileM * tileK) % (8 * threads) === 0 &&
     (tileK * tileN) % (8 * threads) === 0 &&
@@ -136,8 +151,9 @@ ${lines(fragmentsM, (i) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${q}_
 }`,
 )}`,
   )
-  const rowUnits = columns / subgroupsN / 4 // groups of four results in a subgroup's row
-  const resultStride = (subN + 4) / 4
+  const parts = resultParts(params)
+  const rowUnits = columns / subgroupsN / parts / 4 // groups of four results in a part of a subgroup's row
+  const resultStride = (subN / parts + 4) / 4
   const finishRow = `let r = (lane + q * ${subgroup}u) / ${rowUnits}u;
 let g = (lane + q * ${subgroup}u) % ${rowUnits}u;
 let at = sg * ${16 * resultStride}u + r * ${resultStride}u + g;`
@@ -148,19 +164,21 @@ let at = sg * ${16 * resultStride}u + r * ${resultStride}u + g;`
     ...(n % columns === 0 ? [] : [`group < ${n / 4}u`]),
     ...((16 * rowUnits) % subgroup === 0 ? [] : ['r < 16u']),
   ]
-  const store = lines(
-    fragmentsM,
-    (i) => `workgroupBarrier();
-${lines(fragmentsN, (j) => `subgroupMatrixStore<row_major>(&results, sg * ${16 * resultStride}u + ${j * 4}u, c${i}_${j}, ${resultStride}u);`)}
+  const store = lines(fragmentsM, (i) =>
+    lines(
+      parts,
+      (part) => `workgroupBarrier();
+${lines(fragmentsN / parts, (j) => `subgroupMatrixStore<row_major>(&results, sg * ${16 * resultStride}u + ${j * 4}u, c${i}_${(part * fragmentsN) / parts + j}, ${resultStride}u);`)}
 workgroupBarrier();
 for (var q = 0u; q < ${Math.ceil((16 * rowUnits) / subgroup)}u; q++) {
 ${finishRow}
 let row = m0 + subM0 + ${i * 16}u + r;
-let group = (n0 + subN0 / ${halves}u) / 4u + g;
+let group = (n0 + subN0 / ${halves}u) / 4u + ${part * rowUnits}u + g;
 ${inside.length ? `if (${inside.join(' && ')}) {` : '{'}
 finish(row, group, results[at]${halves === 2 ? `, results[at + ${subN / 8}u]` : ''});
 }
 }`,
+    ),
   )
   const wide = tilesN * tileN
   const keep = lines(fragmentsM, (i) =>

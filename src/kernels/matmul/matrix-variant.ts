@@ -18,6 +18,8 @@ const tile = (tileM: number, tileN: number, tileK: number, subM: number, subN: n
 
 /** By rate on an H100 (4096³ and SD 1.5's convolutions). 160 columns divide SD's 320, 640 and 1280 without waste. */
 const tiles = [
+  tile(256, 128, 32, 64, 64, 190),
+  tile(128, 256, 32, 64, 64, 190),
   tile(128, 128, 32, 64, 64, 180),
   tile(128, 128, 32, 64, 32, 165),
   tile(128, 64, 32, 64, 32, 135),
