@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    reporters: ['default', './test/summary-reporter.ts'],
     include: ['test/full-size/**/*.test.ts'],
     env: { PHOSPHENE_TEST_EXECUTORS: process.env.PHOSPHENE_TEST_EXECUTORS ?? 'cpu' },
     testTimeout: 3_600_000,

@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    reporters: ['default', './test/summary-reporter.ts'],
     include: ['test/soak/**/*.test.ts'],
     testTimeout: 1_800_000,
     pool: 'forks',
