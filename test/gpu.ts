@@ -1,11 +1,8 @@
 // Kernels on a real adapter, for tests: Dawn on the SwiftShader that @sparticuz/chromium carries, and Dawn's null backend,
-// which checks text (f16 and subgroup matrices included) without running it. The engine's own device code is not used here.
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { constants, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { brotliDecompressSync } from 'node:zlib'
+// which checks text (f16 and subgroup matrices included) without running it. Of the engine's device code
+// only the unpacking of SwiftShader is used.
 import { create, globals } from 'webgpu'
+import { loadVulkanLoader, swiftshaderManifest } from '../src/device/swiftshader.ts'
 import type {
   BindingRole,
   Capabilities,
@@ -24,40 +21,13 @@ Object.assign(globalThis, globals)
 // Dawn crashes when the object that create() returns is collected while its device lives.
 const kept: GPU[] = []
 
-const wantedFiles = ['libvk_swiftshader.so', 'libvulkan.so.1', 'vk_swiftshader_icd.json']
-
-/** Unpacks SwiftShader once a machine and makes its Vulkan loader findable by name. */
+/** SwiftShader for every instance of this process. */
 function loadSwiftShader(): void {
-  const directory = join(tmpdir(), 'phosphene-swiftshader-153')
-  if (!wantedFiles.every((name) => existsSync(join(directory, name)))) {
-    const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium')
-    let root = dirname(entry)
-    while (!existsSync(join(root, 'bin', 'swiftshader.tar.br'))) root = dirname(root)
-    const tar = brotliDecompressSync(readFileSync(join(root, 'bin', 'swiftshader.tar.br')))
-    mkdirSync(tmpdir(), { recursive: true })
-    const fresh = mkdtempSync(join(tmpdir(), 'phosphene-swiftshader-'))
-    for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
-      const field = (from: number, to: number) => tar.toString('latin1', at + from, at + to).replace(/[\0 ].*$/s, '')
-      const size = Number.parseInt(field(124, 136), 8)
-      const name = field(0, 100).split('/').pop() ?? ''
-      if (wantedFiles.includes(name)) writeFileSync(join(fresh, name), tar.subarray(at + 512, at + 512 + size))
-      at += 512 + Math.ceil(size / 512) * 512
-    }
-    try {
-      renameSync(fresh, directory)
-    } catch {
-      rmSync(fresh, { recursive: true }) // another test process was first
-    }
-  }
-  const icd = join(directory, 'vk_swiftshader_icd.json')
-  process.env.VK_ICD_FILENAMES = icd
-  process.env.VK_DRIVER_FILES = icd
-  const nodelete = 0x1000 // RTLD_NODELETE of glibc: the library outlives the failing dlopen
-  try {
-    process.dlopen({ exports: {} }, join(directory, 'libvulkan.so.1'), constants.dlopen.RTLD_NOW | nodelete)
-  } catch {
-    // "Module did not self-register" always: it is no Node addon, but it stays loaded, which is all that is wanted.
-  }
+  const manifest = swiftshaderManifest()
+  if (!manifest) throw new Error('@sparticuz/chromium, which carries SwiftShader, is not installed')
+  process.env.VK_ICD_FILENAMES = manifest
+  process.env.VK_DRIVER_FILES = manifest
+  loadVulkanLoader(manifest)
 }
 
 async function open(flags: string[], features: readonly string[]): Promise<GPUDevice> {

@@ -1,5 +1,5 @@
 // Writes a complete diffusers folder of SD 1.5's real shapes with generated weights (2.1 GB), for full-size proofs and
-// benchmarks. Usage: npm run make:full-size -- <folder>
+// benchmarks. Run as bench/gpu/README.md says: node .bundle/js/tools/make-full-size.js <folder>
 import { cp, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -42,7 +42,7 @@ export async function makeFullSize(folder: string): Promise<void> {
 if (process.argv[1] && fileURLToPath(import.meta.url) === process.argv[1]) {
   const folder = process.argv[2]
   if (!folder) {
-    console.error('usage: npm run make:full-size -- <folder>')
+    console.error('usage: make-full-size.js <folder>')
     process.exit(2)
   }
   await makeFullSize(folder)

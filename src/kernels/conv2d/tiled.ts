@@ -3,23 +3,14 @@
 import type { Conv2dAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Request, Variant } from '../family.ts'
 import { estimate } from '../matmul/cost.ts'
-import { type TiledParams, tileCounts, tiledMain, tiledWork, tileFits } from '../matmul/tiled-text.ts'
+import { type TiledParams, tileCounts, tiledMain, tiledTunings, tiledWork, tileFits } from '../matmul/tiled-text.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable } from '../wgsl/io.ts'
 import { type ConvProblem, convProblemOf, convText, prepareConv, productOf } from './problem.ts'
 
 export const tiledConv: Variant<Conv2dAttrs, TiledParams> = {
   name: 'tiled',
-  tunings: {
-    software: [],
-    gpu: [
-      { rows: 8, groups: 2, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 8, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 4, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 8, groups: 2, lanesN: 8, lanesM: 8, tileK: 16 },
-      { rows: 4, groups: 1, lanesN: 8, lanesM: 8, tileK: 16 },
-    ],
-  },
+  tunings: tiledTunings,
   supports: (request, params) =>
     bindable(request) && request.inputs[1]!.space === 'weight' && tileFits(params, 1, request.capabilities.limits),
   cost: (request, params) => estimate(request.capabilities.kind, tiledWork(params, productOf(convProblemOf(request)))),

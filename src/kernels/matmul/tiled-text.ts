@@ -22,6 +22,18 @@ export interface TiledParams {
   readonly tileK: number
 }
 
+/** No rows for CPU adapters: their `direct` variants have no barriers. */
+export const tiledTunings: { readonly software: readonly TiledParams[]; readonly gpu: readonly TiledParams[] } = {
+  software: [],
+  gpu: [
+    { rows: 8, groups: 2, lanesN: 16, lanesM: 16, tileK: 16 },
+    { rows: 8, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
+    { rows: 4, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
+    { rows: 8, groups: 2, lanesN: 8, lanesM: 8, tileK: 16 },
+    { rows: 4, groups: 1, lanesN: 8, lanesM: 8, tileK: 16 },
+  ],
+}
+
 export interface TiledProduct {
   readonly batches: number
   readonly m: number

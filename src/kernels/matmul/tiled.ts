@@ -6,20 +6,11 @@ import { splitGrid } from '../wgsl/grid.ts'
 import { estimate } from './cost.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, type Problem, problemOf, supportedAtAll } from './problem.ts'
-import { type TiledParams, tileCounts, tiledMain, tiledWork, tileFits } from './tiled-text.ts'
+import { type TiledParams, tileCounts, tiledMain, tiledTunings, tiledWork, tileFits } from './tiled-text.ts'
 
 export const tiledMatmul: Variant<MatmulAttrs, TiledParams> = {
   name: 'tiled',
-  tunings: {
-    software: [],
-    gpu: [
-      { rows: 8, groups: 2, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 8, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 4, groups: 1, lanesN: 16, lanesM: 16, tileK: 16 },
-      { rows: 8, groups: 2, lanesN: 8, lanesM: 8, tileK: 16 },
-      { rows: 4, groups: 1, lanesN: 8, lanesM: 8, tileK: 16 },
-    ],
-  },
+  tunings: tiledTunings,
   supports(request, params) {
     const { halves } = problemOf(request)
     return (
