@@ -57,13 +57,19 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
     }),
     workgroups: dispatch.workgroups,
   })
-  const before = [await command(modelInputDispatch(operandOf(input, 'state'), shape, capabilities))]
+  const release = () => {
+    for (const buffer of Object.values(owned)) device.free(buffer)
+  }
   const operand = operandOf(output, 'arena')
-  const after = [
+  const dispatches = [
+    modelInputDispatch(operandOf(input, 'state'), shape, capabilities),
     ...(rescaled ? [guidanceRescaleDispatch(operand, shape, capabilities)] : []),
     samplerRowDispatch(operand, { shape, slots: slots.length, branches, rescaled }, capabilities),
   ]
-  const commandsAfter = await Promise.all(after.map(command))
+  const [before, ...after] = (await Promise.all(dispatches.map(command)).catch((error) => {
+    release()
+    throw error
+  })) as [Command, ...Command[]]
   model.write(options.conditions)
 
   const offsetOf = (slot: string): number => {
@@ -77,9 +83,9 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
   const encodeStep = (): GPUCommandBuffer => {
     const encoder = device.gpu.createCommandEncoder()
     const pass = encoder.beginComputePass()
-    encodeCommands(pass, before)
+    encodeCommands(pass, [before])
     program.encode(pass)
-    encodeCommands(pass, commandsAfter)
+    encodeCommands(pass, after)
     pass.end()
     return encoder.finish()
   }
@@ -110,9 +116,7 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
       const flags = await readBuffer(device, { buffer: owned.flags, offset: 0, size: 4 })
       return new Uint32Array(flags)[0] === 0
     },
-    dispose() {
-      for (const buffer of Object.values(owned)) device.free(buffer)
-    },
+    dispose: release,
   }
 }
 
