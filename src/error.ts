@@ -21,6 +21,7 @@ export const errorCodes = [
   'latents/file',
   'latents/not-finite',
   'graph/shape',
+  'plan/memory',
   'plan/too-large',
   'plan/unsupported',
   'device/none',

@@ -14,9 +14,17 @@ export type {
 } from './pipeline/events.ts'
 export { type DeviceChoice, type OpenOptions, openPipeline } from './pipeline/open-node.ts'
 export type { Latents, TextToImageOptions } from './pipeline/options.ts'
-export type { GeneratedImage, GenerationResult, ImageSettings, Timings } from './pipeline/result.ts'
+export type {
+  GeneratedImage,
+  GenerationProfile,
+  GenerationResult,
+  ImageSettings,
+  Stage,
+  Timings,
+} from './pipeline/result.ts'
 export { type SamplerRow, samplerList } from './pipeline/sampler-list.ts'
 export type { TextToImage } from './pipeline/text-to-image.ts'
+export { type Trace, type TraceAbout, traceOf } from './pipeline/trace.ts'
 export { httpFolder } from './weights/http.ts'
 export type { ModelFiles } from './weights/model-files.ts'
 export { nodeFolder } from './weights/node-files.ts'

@@ -81,6 +81,14 @@ export const softwareCapabilities: Capabilities = {
   kind: 'software',
 }
 
+/** What lavapipe offers. */
+export const lavapipeCapabilities: Capabilities = {
+  ...softwareCapabilities,
+  shaderF16: true,
+  subgroupSize: [8, 8],
+  driver: 'lavapipe',
+}
+
 /** A full-blown GPU (matrix units, f16), for text that only the null backend sees. */
 export const gpuCapabilities: Capabilities = {
   limits: { ...softwareLimits, maxComputeWorkgroupStorageSize: 49152, maxComputeInvocationsPerWorkgroup: 1024 },
@@ -148,8 +156,13 @@ export interface PreparedKernel {
 const filler = 0x7e // bytes of memory that nobody has written: large in f32, NaN in f16
 
 /** Compiles and runs a kernel on SwiftShader; the output's logical elements. */
-export async function runKernel<A>(kernel: Kernel, request: Request<A>, data: KernelData): Promise<Float32Array> {
-  const prepared = await prepareKernel(kernel, request, data)
+export async function runKernel<A>(
+  kernel: Kernel,
+  request: Request<A>,
+  data: KernelData,
+  compiled?: CompiledTexts,
+): Promise<Float32Array> {
+  const prepared = await prepareKernel(kernel, request, data, compiled)
   try {
     await prepared.run()
     return await prepared.read()
@@ -158,7 +171,15 @@ export async function runKernel<A>(kernel: Kernel, request: Request<A>, data: Ke
   }
 }
 
-export async function prepareKernel<A>(kernel: Kernel, request: Request<A>, data: KernelData): Promise<PreparedKernel> {
+/** Pipelines by their text: dispatches that share one compile it once, and so do kernels that are handed the same map. */
+export type CompiledTexts = Map<string, { readonly pipeline: GPUComputePipeline; readonly layout: GPUBindGroupLayout }>
+
+export async function prepareKernel<A>(
+  kernel: Kernel,
+  request: Request<A>,
+  data: KernelData,
+  compiled: CompiledTexts = new Map(),
+): Promise<PreparedKernel> {
   const device = await softwareDevice()
   const { output } = request
   device.pushErrorScope('validation')
@@ -187,6 +208,14 @@ export async function prepareKernel<A>(kernel: Kernel, request: Request<A>, data
     buffers.set(slot, buffer)
   }
   const scratch = kernel.scratch.map((size) => device.createBuffer({ size, usage }))
+  const constants = (kernel.constants ?? []).map((values) => {
+    const buffer = device.createBuffer({
+      size: values.length * 4,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    })
+    device.queue.writeBuffer(buffer, 0, Uint32Array.from(values))
+    return buffer
+  })
   const bufferOf = (role: BindingRole): GPUBuffer => {
     switch (role.kind) {
       case 'input':
@@ -197,26 +226,29 @@ export async function prepareKernel<A>(kernel: Kernel, request: Request<A>, data
         return buffers.get(output.slot)!
       case 'scratch':
         return scratch[role.index]!
+      case 'constant':
+        return constants[role.index]!
     }
   }
   const start = performance.now()
   const steps = kernel.dispatches.map(({ label, wgsl, bindings, workgroups }) => {
-    const module = device.createShaderModule({ label, code: wgsl })
     const entries = bindings.map((role, binding) => ({ binding, resource: { buffer: bufferOf(role) } }))
+    const known = compiled.get(wgsl)
+    if (known) return { ...known, group: device.createBindGroup({ layout: known.layout, entries }), workgroups }
+    const module = device.createShaderModule({ label, code: wgsl })
     const layout = device.createBindGroupLayout({
       entries: bindings.map((_, binding) => ({
         binding,
         visibility: GPUShaderStage.COMPUTE,
-        buffer: {
-          type: new RegExp(`@binding\\(${binding}\\) var<storage, read>`).test(wgsl) ? 'read-only-storage' : 'storage',
-        },
+        buffer: { type: bindingType(wgsl, binding) },
       })),
     })
     const pipeline = device.createComputePipeline({
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module },
     })
-    return { pipeline, group: device.createBindGroup({ layout, entries }), workgroups }
+    compiled.set(wgsl, { pipeline, layout })
+    return { pipeline, layout, group: device.createBindGroup({ layout, entries }), workgroups }
   })
   const failure = await device.popErrorScope()
   if (failure) throw new Error(failure.message)
@@ -247,9 +279,14 @@ export async function prepareKernel<A>(kernel: Kernel, request: Request<A>, data
       return readOperand(after, before, output)
     },
     destroy() {
-      for (const buffer of [...buffers.values(), ...scratch]) buffer.destroy()
+      for (const buffer of [...buffers.values(), ...scratch, ...constants]) buffer.destroy()
     },
   }
+}
+
+function bindingType(wgsl: string, binding: number): GPUBufferBindingType {
+  const kind = wgsl.match(new RegExp(`@binding\\(${binding}\\) var<([^>]*)>`))?.[1]
+  return kind === 'uniform' ? 'uniform' : kind === 'storage, read' ? 'read-only-storage' : 'storage'
 }
 
 function extent(op: Operand): number {

@@ -8,9 +8,8 @@ import type { Capabilities, Family, Request, Variant } from '../src/kernels/fami
 import { type Plan, planGraph } from '../src/plan/plan.ts'
 import type { HostTensor, ParameterSource } from '../src/run/executor.ts'
 import { capabilitiesOf } from '../src/run/webgpu/capabilities.ts'
-import { Program } from '../src/run/webgpu/program.ts'
+import { loadPrograms } from '../src/run/webgpu/load-programs.ts'
 import { WebGpuSession } from '../src/run/webgpu/session.ts'
-import { uploadWeights } from '../src/run/webgpu/upload.ts'
 import type { StorageDType } from '../src/tensor/dtype.ts'
 
 const adapters = {
@@ -92,9 +91,8 @@ export async function runPlanned(
       return choice
     },
   })
-  const pipelines = Program.pipelines(device, plan)
-  const weights = await uploadWeights(device, plan, source, { dtype })
-  const session = new WebGpuSession(plan, await Program.create(device, plan, weights, pipelines))
+  const { program } = await loadPrograms(device, { plan }, source, { dtype })
+  const session = new WebGpuSession(plan, program)
   try {
     return { outputs: await session.run(inputs), plan, kernels: kernels.join(', ') }
   } finally {

@@ -3,11 +3,20 @@
 import { describe, expect, test } from 'vitest'
 import { binary, type Expr, input, siluExpr, unary } from '../src/graph/expr.ts'
 import { conv2dFamily } from '../src/kernels/conv2d/family.ts'
-import type { Capabilities, Family, Operand, Request, Storage } from '../src/kernels/family.ts'
+import type { Capabilities, Family, Operand, Request, Storage, Variant } from '../src/kernels/family.ts'
 import { directMatmul } from '../src/kernels/matmul/direct.ts'
 import { matmulFamily } from '../src/kernels/matmul/family.ts'
+import { withSharedTexts } from '../src/kernels/wgsl/shared-text.ts'
 import type { Conv2dAttrs, MatmulAttrs } from '../src/ops/attrs.ts'
-import { gpuCapabilities, operand, runKernel, softwareCapabilities, stored, validateOnNull } from './gpu.ts'
+import {
+  gpuCapabilities,
+  lavapipeCapabilities,
+  operand,
+  runKernel,
+  softwareCapabilities,
+  stored,
+  validateOnNull,
+} from './gpu.ts'
 import {
   broadcastIndex,
   type Case,
@@ -41,6 +50,12 @@ function requestOf<A>(c: Case<A>, storage: Storage, weightStorage: Storage, capa
   return { attrs: c.attrs, inputs, output, ...(epilogue && { epilogue }), capabilities }
 }
 
+const onCpus = <P>({
+  tunings: { software, lavapipe = [] },
+}: {
+  tunings: Variant<never, P>['tunings']
+}): readonly P[] => [...software, ...lavapipe]
+
 const epsilon = (storage: Storage) => (storage === 'f32' ? 2 ** -23 : 2 ** -10)
 
 function check<A>(
@@ -58,7 +73,7 @@ function check<A>(
   ] as const
   for (const variant of family.variants) {
     // Barriers in loops compile slowly on SwiftShader: of the GPU rows, the last (the smallest tile) stands for all there.
-    const rows = kind === 'software' ? variant.tunings.software : variant.tunings.gpu.slice(-1)
+    const rows = kind === 'gpu' ? variant.tunings.gpu.slice(-1) : onCpus(variant)
     rows.forEach((params, row) => {
       const probe = requestOf(c, 'f32', 'f32', softwareCapabilities)
       if (!variant.supports(probe, params)) return
@@ -237,7 +252,7 @@ const convolutions: Case<Conv2dAttrs>[] = [
 
 describe('matmul on SwiftShader', () => {
   for (const c of products) check(matmulFamily, c, matmulReference)
-  for (const at of [0, 1, 2, 6, 7, 8]) check(matmulFamily, products[at]!, matmulReference, 'gpu')
+  for (const at of [0, 1, 2, 3, 4, 6, 7, 8]) check(matmulFamily, products[at]!, matmulReference, 'gpu')
 })
 
 describe('conv2d on SwiftShader', () => {
@@ -295,16 +310,20 @@ describe('functions of trees on SwiftShader', () => {
 describe('text on the null backend', () => {
   const compile = <A>(family: Family<A>, c: Case<A>) => {
     for (const variant of family.variants) {
-      const texts = (['f32', 'f16', 'f16-packed'] as const).flatMap((storage) => {
-        const request = requestOf(c, storage, storage, gpuCapabilities)
-        return [...variant.tunings.software, ...variant.tunings.gpu]
-          .filter((params) => variant.supports(request, params))
-          .flatMap((params) =>
-            variant
-              .emit(request, params)
-              .dispatches.map(({ wgsl }) => ({ wgsl, of: JSON.stringify({ params, storage }) })),
-          )
-      })
+      const texts = [gpuCapabilities, lavapipeCapabilities].flatMap((capabilities) =>
+        (['f32', 'f16', 'f16-packed'] as const).flatMap((storage) => {
+          const request = requestOf(c, storage, storage, capabilities)
+          const emit = (params: unknown) => {
+            const kernel = variant.emit(request, params)
+            return capabilities.kind === 'gpu' ? kernel : withSharedTexts(kernel)
+          }
+          return [...onCpus(variant), ...variant.tunings.gpu]
+            .filter((params) => variant.supports(request, params))
+            .flatMap((params) =>
+              emit(params).dispatches.map(({ wgsl }) => ({ wgsl, of: JSON.stringify({ params, storage }) })),
+            )
+        }),
+      )
       if (texts.length === 0) continue
       test(`${family.op} ${variant.name}, ${c.name}: ${texts.length} texts`, async () => {
         for (const { wgsl, of } of texts) expect(await validateOnNull(wgsl), of).toEqual([])

@@ -6,9 +6,9 @@ import { tuningsFor } from '../../src/kernels/choose.ts'
 import { planGraph } from '../../src/plan/plan.ts'
 import { evaluate } from '../../src/run/reference/evaluate.ts'
 import { capabilitiesOf } from '../../src/run/webgpu/capabilities.ts'
+import { loadPrograms } from '../../src/run/webgpu/load-programs.ts'
 import { Program } from '../../src/run/webgpu/program.ts'
 import { WebGpuSession } from '../../src/run/webgpu/session.ts'
-import { uploadWeights } from '../../src/run/webgpu/upload.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 import { allCases } from '../../test/cases/all.ts'
 import { buildCase, epsilons, sourceOf, worst } from '../../test/cases/case.ts'
@@ -63,11 +63,8 @@ for (const [op, cases] of Object.entries(allCases).filter(([name]) => values.ops
         counts.set(key, count)
         try {
           const plan = plans[i]!
-          const weights = await uploadWeights(device, plan, source, { dtype })
-          const session = new WebGpuSession(
-            plan,
-            await Program.create(device, plan, weights, Program.pipelines(device, plan)),
-          )
+          const { program } = await loadPrograms(device, { plan }, source, { dtype })
+          const session = new WebGpuSession(plan, program)
           const outputs = await session.run(inputs)
           session.dispose()
           const { units, text } = worst(outputs.out!, want, epsilons[dtype])

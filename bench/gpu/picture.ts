@@ -5,6 +5,7 @@ import { openDevice } from '../../src/device/node.ts'
 import { webgpuBackend } from '../../src/pipeline/backend.ts'
 import { openTextToImage } from '../../src/pipeline/open.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
+import { loadTimeline } from './load-timeline.ts'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -30,18 +31,26 @@ const request = {
 }
 
 const begin = performance.now()
+const timeline = loadTimeline()
 const device = await openDevice({
   kind: values.kind as 'gpu' | 'software',
   adapter: values.adapter,
   browserLike: values.browser,
 })
-const pipeline = await openTextToImage(nodeFolder(positionals[0]!), 'f16', async () => webgpuBackend(device))
+timeline.watch(device)
+const files = timeline.watched(nodeFolder(positionals[0]!))
+const pipeline = await openTextToImage(files, 'f16', async () => webgpuBackend(device))
 let loadToFirstStepMs = 0
+let loading: object = {}
 const first = await pipeline.generate({
   ...request,
   seed: 1,
   onProgress: (event) => {
-    if (event.kind === 'step' && event.step === 1) loadToFirstStepMs = performance.now() - begin
+    if (loadToFirstStepMs > 0) return
+    timeline.event(event)
+    if (event.kind !== 'step') return
+    loadToFirstStepMs = performance.now() - begin
+    loading = timeline.end()
   },
 })
 const pictures: number[] = []
@@ -63,6 +72,8 @@ for (let i = 0; i < Number(values.rows); i++) {
 const result = {
   adapter: device.description.name,
   loadToFirstStepMs,
+  loading,
+  firstPicture: first.timings,
   pictureMs: median(pictures),
   pictureMsSpread: [Math.min(...pictures), Math.max(...pictures)],
   stages: Object.fromEntries(Object.entries(stages).map(([name, list]) => [name, median(list)])),

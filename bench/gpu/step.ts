@@ -8,8 +8,9 @@ import { clipText, lastHiddenState, parseClipTextConfig } from '../../src/models
 import { timestepInput, unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
+import type { KernelTime } from '../../src/run/profiler.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
-import { type KernelTime, profileProgram } from '../../src/run/webgpu/profile.ts'
+import { profileProgram } from '../../src/run/webgpu/profile.ts'
 import type { WebGpuSession } from '../../src/run/webgpu/session.ts'
 import { type Component, openComponent } from '../../src/weights/folder.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
@@ -85,6 +86,7 @@ async function milliseconds(session: WebGpuSession, atLeastMs: number): Promise<
     pass.end()
     queue.submit([encoder.finish()])
   }
+  await program.prepare()
   submit()
   await queue.onSubmittedWorkDone()
   const times: number[] = []

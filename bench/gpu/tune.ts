@@ -1,12 +1,15 @@
-// Measures every variant and tuning for every distinct request of SD 1.5's UNet and decoder, and prints what the cost model
-// chose beside what was fastest. Usage: tune.js [unet|vae|micro] [--browser] [--top N] [--ops matmul,conv2d]
+// Measures every variant and tile for every distinct request of SD 1.5's text encoder, UNet or decoder, and prints what the
+// cost model chose beside what was fastest. Usage: tune.js [text|unet|vae|micro] [--browser] [--top N] [--ops matmul,conv2d]
+// [--only TEXT: requests whose line contains it] [--splits N: by tile, the N likeliest splits of k] [--json FILE: all figures]
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Device } from '../../src/device/device.ts'
 import { openDevice } from '../../src/device/node.ts'
 import { Graph } from '../../src/graph/graph.ts'
-import { chooseVariant } from '../../src/kernels/choose.ts'
+import { type Choice, chooseVariant } from '../../src/kernels/choose.ts'
 import type { BindingRole, Family, Kernel, Operand, Request } from '../../src/kernels/family.ts'
 import { autoencoderKLDecoder, parseAutoencoderKLConfig } from '../../src/models/autoencoder-kl.ts'
+import { clipText, lastHiddenState, parseClipTextConfig } from '../../src/models/clip-text.ts'
 import { unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { conv2d } from '../../src/ops/conv2d.ts'
@@ -24,6 +27,10 @@ const { positionals, values } = parseArgs({
     ops: { type: 'string', default: 'matmul,conv2d,attention,groupNorm,layerNorm' },
     seconds: { type: 'string', default: '200' },
     dtype: { type: 'string', default: 'f16' },
+    only: { type: 'string', default: '' },
+    splits: { type: 'string', default: '2' },
+    candidates: { type: 'string', default: '32' },
+    json: { type: 'string' },
   },
 })
 const wanted = values.ops.split(',')
@@ -41,16 +48,23 @@ function micro(): Graph {
   return made
 }
 
-const graph =
-  positionals[0] === 'micro'
-    ? micro()
-    : positionals[0] === 'vae'
-      ? autoencoderKLDecoder(parseAutoencoderKLConfig(configs.vae, 'vae'), { batch: 1, height: 64, width: 64 })
-      : unet2DCondition(parseUNetConfig(configs.unet, 'unet'), { batch: 2, height: 64, width: 64, timesteps: 1 })
+const graphs: Readonly<Record<string, () => Graph>> = {
+  micro,
+  text: () =>
+    clipText(parseClipTextConfig(configs.text_encoder, 'text_encoder'), {
+      batch: 2,
+      outputs: { hidden: lastHiddenState },
+    }),
+  vae: () => autoencoderKLDecoder(parseAutoencoderKLConfig(configs.vae, 'vae'), { batch: 1, height: 64, width: 64 }),
+  unet: () => unet2DCondition(parseUNetConfig(configs.unet, 'unet'), { batch: 2, height: 64, width: 64, timesteps: 1 }),
+}
+const graph = graphs[positionals[0] ?? 'unet']!()
 
 interface Job {
   readonly family: Family<unknown>
   readonly request: Request<unknown>
+  readonly title: string
+  readonly chosen: Choice
   count: number
 }
 const jobs = new Map<string, Job>()
@@ -60,10 +74,12 @@ planGraph(optimise(graph), {
   choose(family, request) {
     const { capabilities: _, ...rest } = request
     const text = JSON.stringify([family.op, rest], (key, value) => (key === 'slot' ? undefined : value))
-    const known = jobs.get(text)
-    if (known) known.count++
-    else jobs.set(text, { family, request, count: 1 })
-    return chooseVariant(family, request)
+    const chosen = jobs.get(text)?.chosen ?? chooseVariant(family, request)
+    const shapes = [...request.inputs.slice(0, 2), request.output].map(({ shape }) => `[${shape}]`)
+    const title = `${family.op} ${shapes.slice(0, -1).join('·')} → ${shapes.at(-1)} ${JSON.stringify(request.attrs)}`
+    const count = (jobs.get(text)?.count ?? 0) + 1
+    jobs.set(text, { family, request, title, chosen, count })
+    return chosen
   },
 })
 
@@ -105,8 +121,15 @@ async function runnable(
     const bytes = Math.max(operandBytes(operand), role.kind === 'input' ? (weightBytes(role.index) ?? 0) : 0)
     return { name: `slot${operand.slot}`, bytes }
   }
+  const constants = (kernel.constants ?? []).map((values) => {
+    const buffer = owner.gpu.createBuffer({ size: values.length * 4, usage: 0x40 | 8 })
+    owner.gpu.queue.writeBuffer(buffer, 0, Uint32Array.from(values))
+    return buffer
+  })
+  const bufferOf = (role: BindingRole): GPUBuffer =>
+    role.kind === 'constant' ? constants[role.index]! : poolBuffer(bytesOf(role).name, bytesOf(role).bytes)
   // All buffers grow before any is bound.
-  for (const d of kernel.dispatches) for (const role of d.bindings) poolBuffer(bytesOf(role).name, bytesOf(role).bytes)
+  for (const d of kernel.dispatches) for (const role of d.bindings) bufferOf(role)
   const pipelines = await Promise.all(kernel.dispatches.map((d) => owner.pipeline(d.wgsl, d.label)))
   return {
     async measure(repeats) {
@@ -116,7 +139,7 @@ async function runnable(
           layout: owner.layout(d.wgsl),
           entries: d.bindings.map((role, binding) => ({
             binding,
-            resource: { buffer: poolBuffer(bytesOf(role).name, bytesOf(role).bytes) },
+            resource: { buffer: bufferOf(role) },
           })),
         }),
         workgroups: d.workgroups,
@@ -150,25 +173,34 @@ const staging = device.gpu.createBuffer({ size: 16, usage: 1 | 8 })
 
 let chosenTotal = 0
 let bestTotal = 0
+const measured: unknown[] = []
 const sorted = [...jobs.values()]
-  .filter(({ family }) => wanted.includes(family.op))
-  .sort((a, b) => b.count * chooseVariant(b.family, b.request).cost - a.count * chooseVariant(a.family, a.request).cost)
-for (const { family, request, count } of sorted) {
+  .filter(({ family, title }) => wanted.includes(family.op) && title.includes(values.only))
+  .sort((a, b) => b.count * b.chosen.cost - a.count * a.chosen.cost)
+for (const { family, request, title, chosen, count } of sorted) {
   if (performance.now() > deadline) {
     console.log('out of time')
     break
   }
-  const chosen = chooseVariant(family, request)
-  const candidates = family.variants.flatMap((variant) =>
+  const all = family.variants.flatMap((variant) =>
     variant.tunings.gpu
       .filter((params) => variant.supports(request, params))
       .map((params) => ({ variant, params, cost: variant.cost(request, params) })),
   )
-  candidates.sort((a, b) => a.cost - b.cost)
+  all.sort((a, b) => a.cost - b.cost)
+  const perTile = new Map<string, number>()
+  const candidates = all
+    .filter(({ variant, params }) => {
+      const tile = JSON.stringify([variant.name, params], (key, value) => (key === 'splits' ? undefined : value))
+      const place = perTile.get(tile) ?? 0
+      perTile.set(tile, place + 1)
+      return place < Number(values.splits)
+    })
+    .slice(0, Number(values.candidates))
   const results = (
     await Promise.all(
       // Compiled in parallel, all but the hopeless; timed one after the other below.
-      candidates.slice(0, 24).map(async (c) => {
+      candidates.map(async (c) => {
         const kernel = c.variant.emit(request, c.params)
         try {
           await Promise.all(kernel.dispatches.map((d) => device.pipeline(d.wgsl, d.label)))
@@ -200,11 +232,8 @@ for (const { family, request, count } of sorted) {
   const text = (variant: string, params: unknown) => `${variant} ${JSON.stringify(params)}`
   const asChosen = results.find((r) => text(r.variant.name, r.params) === text(chosen.variant, chosen.params))
   const byTime = [...results].sort((a, b) => a.ms - b.ms)
-  const [a] = request.inputs
   const weight = request.inputs[1]
-  console.log(
-    `${count}x ${family.op} [${a!.shape}]·[${weight?.shape ?? ''}] → [${request.output.shape}] ${JSON.stringify(request.attrs)}`,
-  )
+  console.log(`${count}x ${title}`)
   const node = request.output.rows * request.output.channels
   const depth = weight && family.op !== 'attention' ? weight.shape.slice(1).reduce((p, d) => p * d, 1) : 0
   const rate = (ms: number) => (depth > 0 ? `${((2 * node * depth) / ms / 1e9).toFixed(1)} TFLOP/s ` : '')
@@ -215,8 +244,13 @@ for (const { family, request, count } of sorted) {
     console.log(
       `   best   ${r.ms.toFixed(4)} ms ${text(r.variant.name, r.params)} estimated ${(r.cost / 1e6).toFixed(4)}`,
     )
+  measured.push({
+    ...{ title, count, chosen: { variant: chosen.variant, params: chosen.params } },
+    results: byTime.map(({ variant, params, cost, ms }) => ({ variant: variant.name, params, cost, ms })),
+  })
   chosenTotal += count * (asChosen?.ms ?? 0)
   bestTotal += count * (byTime[0]?.ms ?? 0)
 }
 console.log(`chosen ${chosenTotal.toFixed(2)} ms, best ${bestTotal.toFixed(2)} ms`)
+if (values.json) writeFileSync(values.json, JSON.stringify(measured))
 process.exit(0)

@@ -18,6 +18,15 @@ export function wholeNumberFor(option: string, least = Number.MIN_SAFE_INTEGER):
   }
 }
 
+/** Megabytes, more than none. */
+export function memoryFor(option: string): (text: string) => number {
+  return (text) => {
+    const value = numberFor(option)(text)
+    if (value > 0) return value
+    throw invalid(option, text, 'Give the megabytes that may be used for everything but weights.')
+  }
+}
+
 export function oneOfFor<const T extends string>(option: string, words: readonly T[]): (text: string) => T {
   return (text) => {
     const found = words.find((word) => word === text.toLowerCase())

@@ -2,9 +2,9 @@
 import type { Command } from 'commander'
 import { PhospheneError } from '../error.ts'
 import type { TextToImageOptions } from '../pipeline/options.ts'
-import type { GenerationResult } from '../pipeline/result.ts'
+import type { GenerationResult, Stage } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
-import { numberFor, oneOfFor, wholeNumberFor } from './arguments.ts'
+import { memoryFor, numberFor, oneOfFor, wholeNumberFor } from './arguments.ts'
 import { checkWritable, outputPaths, writeAll } from './output-files.ts'
 import { progressDisplay } from './progress-display.ts'
 import { starterFolder } from './starter.ts'
@@ -32,8 +32,10 @@ interface GenerateFlags {
   readonly device: (typeof devices)[number]
   readonly adapter?: string
   readonly dtype: (typeof dtypes)[number]
+  readonly memory?: number
   readonly saveLatents?: string
   readonly initLatents?: string
+  readonly profile?: string
   readonly output?: string
   readonly json?: boolean
 }
@@ -69,8 +71,10 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option('-d, --device <name>', devices.join(', '), oneOfFor('--device', devices), 'auto')
     .option('--adapter <name>', 'part of the name of the adapter, see `phosphene doctor`')
     .option('--dtype <type>', dtypes.join(', '), oneOfFor('--dtype', dtypes), 'auto')
+    .option('--memory <MB>', 'allowed for everything but weights; more work where it is little', memoryFor('--memory'))
     .option('--save-latents <file>', 'write the final latents as .safetensors')
     .option('--init-latents <file>', 'noise to start from, as .safetensors')
+    .option('--profile <file>', 'write where the time went, for chrome://tracing and Perfetto')
     .option('-o, --output <file>', 'PNG to write; %d becomes the number of the picture (default: phosphene-SEED.png)')
     .option('--json', 'print one JSON object on stdout')
     .action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, terminal))
@@ -80,7 +84,7 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
   const start = performance.now()
   const seed = flags.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!
   const paths = outputPaths(flags.output ?? `phosphene-${seed}.png`, flags.count)
-  await checkWritable(flags.saveLatents === undefined ? paths : [...paths, flags.saveLatents])
+  await checkWritable([...paths, flags.saveLatents, flags.profile].filter((path) => path !== undefined))
 
   // Loaded here, so that --help and mistakes above cost nothing.
   const { openPipeline } = await import('../pipeline/open-node.ts')
@@ -93,8 +97,10 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
       device: flags.device,
       adapter: flags.adapter,
       dtype: flags.dtype,
+      memoryBytes: flags.memory === undefined ? undefined : flags.memory * 1e6,
       onDevice: (choice) => terminal.err(`device: ${choice}\n`),
     })
+    const opened = performance.now()
     const warnings: string[] = []
     const options: TextToImageOptions = {
       prompt,
@@ -113,6 +119,7 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
       height: flags.height,
       count: flags.count,
       initLatents,
+      profile: flags.profile !== undefined,
       signal: terminal.signal,
       onProgress(event) {
         if (event.kind === 'warning') warnings.push(event.message)
@@ -133,6 +140,13 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
     if (flags.saveLatents !== undefined) files.push({ path: flags.saveLatents, bytes: encodeLatents(result.latents) })
     await writeAll(files, () => stopIfAsked(terminal.signal))
     const end = performance.now()
+    if (flags.profile !== undefined) {
+      const around = [
+        { name: 'open', startMs: start, endMs: opened },
+        { name: 'write', startMs: writing, endMs: end },
+      ]
+      await writeTrace(flags, pipeline, result, around, terminal)
+    }
     if (flags.json) {
       const timed = { writeMs: end - writing, totalMs: end - start }
       terminal.out(`${JSON.stringify(summary(flags, pipeline, result, paths, warnings, timed))}\n`)
@@ -144,6 +158,24 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
     display.close()
     await pipeline?.dispose()
   }
+}
+
+/** @param around stages that the pipeline knows nothing of */
+async function writeTrace(
+  { profile: path, model }: GenerateFlags,
+  { device, dtype }: TextToImage,
+  { profile, images }: GenerationResult,
+  around: readonly Stage[],
+  terminal: Terminal,
+): Promise<void> {
+  const { traceOf } = await import('../pipeline/trace.ts')
+  const { width, height, seed, steps, sampler } = images[0]!.settings
+  const stages = [...profile!.stages, ...around]
+  const settings = { model, width, height, seed, steps, sampler, pictures: images.length }
+  const trace = traceOf({ ...profile!, stages }, { device, dtype, settings })
+  const bytes = new TextEncoder().encode(`${JSON.stringify(trace)}\n`)
+  await writeAll([{ path: path!, bytes }], () => stopIfAsked(terminal.signal))
+  if (profile!.withoutKernels) terminal.err(`profile: ${profile!.withoutKernels}\n`)
 }
 
 function stopIfAsked(signal: AbortSignal): void {
@@ -164,6 +196,7 @@ function summary(
   return {
     files: paths,
     ...(flags.saveLatents === undefined ? {} : { latentsFile: flags.saveLatents }),
+    ...(flags.profile === undefined ? {} : { profileFile: flags.profile }),
     model: flags.model,
     ...settings,
     device: pipeline.device.kind,

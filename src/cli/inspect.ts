@@ -1,10 +1,14 @@
 // `phosphene inspect`: what a model consists of and what it will take.
 import type { Command } from 'commander'
 import type { ComponentReport, InspectReport } from '../report/inspect.ts'
-import { oneOfFor, wholeNumberFor } from './arguments.ts'
+import type { Unfused } from '../report/unfused.ts'
+import { memoryFor, oneOfFor, wholeNumberFor } from './arguments.ts'
+import { archText } from './inspect-arch.ts'
+import { checkWritable, writeAll } from './output-files.ts'
 import { starterFolder } from './starter.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
+import { megabytes, percent } from './units.ts'
 
 interface InspectFlags {
   readonly width?: number
@@ -13,6 +17,11 @@ interface InspectFlags {
   readonly dtype: 'f32' | 'f16'
   readonly device?: 'gpu' | 'software'
   readonly adapter?: string
+  readonly arch?: string
+  readonly batch?: number
+  readonly memory?: number
+  readonly unfused?: boolean
+  readonly html?: string
   readonly json?: boolean
 }
 
@@ -31,15 +40,72 @@ export function addInspect(program: Command, terminal: Terminal): void {
       oneOfFor('--device', ['gpu', 'software']),
     )
     .option('--adapter <name>', 'part of the name of the adapter')
+    .option('--memory <MB>', 'allowed for everything but weights', memoryFor('--memory'))
+    .option('--arch <name>', 'plan without weights: sd15, sd21, sdxl, or the configs of a folder')
+    .option('--batch <number>', 'pictures at once, with --arch', wholeNumberFor('--batch', 1))
+    .option('--unfused', 'list what remains between the large kernels, with its bytes and the reason')
+    .option('--html <file>', 'write a page: the arena over time, work by layer, what each pass did')
     .option('--json', 'print one JSON object on stdout')
-    .action(async (model: string, { json, ...options }: InspectFlags) => {
+    .action(async (model: string, { json, unfused = false, html, arch, memory, ...options }: InspectFlags) => {
+      const memoryBytes = memory === undefined ? undefined : memory * 1e6
+      if (arch !== undefined) {
+        const { inspectArchitecture } = await import('../report/inspect-node.ts')
+        const report = await inspectArchitecture(arch, { ...options, memoryBytes })
+        terminal.out(json ? `${JSON.stringify(report)}\n` : archText(report))
+        return
+      }
+      await checkWritable(html === undefined ? [] : [html])
       const { inspectFolder } = await import('../report/inspect-node.ts')
-      const report = await inspectFolder(model, options)
-      terminal.out(json ? `${JSON.stringify(report)}\n` : text(report))
+      const report = await inspectFolder(model, { ...options, memoryBytes, details: unfused || html !== undefined })
+      if (html !== undefined) {
+        const { inspectPage } = await import('../report/inspect-page.ts')
+        await writeAll([{ path: html, bytes: new TextEncoder().encode(inspectPage(report)) }], () => {})
+      }
+      if (json) terminal.out(`${JSON.stringify(asJson(report, unfused))}\n`)
+      else terminal.out(unfused ? unfusedText(report) : text(report))
     })
 }
 
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`
+/** Of the details only what was asked for by name: the rest is the page's. */
+function asJson(report: InspectReport, unfused: boolean): object {
+  const components = report.components.map(({ details, ...component }) =>
+    unfused ? { ...component, unfused: details!.unfused } : component,
+  )
+  return { ...report, components }
+}
+
+/** Every step without multiply-adds by component and reason. */
+function unfusedText({ model, width, height, count, dtype, components }: InspectReport): string {
+  const head = `${model}: ${width}×${height}, ${count} at once, ${dtype}\n`
+  const sections = components.map(({ folder, plan, details }) => {
+    const { unfused } = details!
+    const sum = unfused.reduce((total, { bytes }) => total + bytes, 0)
+    const share = percent(sum / plan.bytesMoved)
+    const reasons = [...new Set(unfused.map(({ reason }) => reason))].map((reason) => {
+      const steps = unfused.filter((step) => step.reason === reason)
+      const bytes = steps.reduce((total, step) => total + step.bytes, 0)
+      return `\n${steps.length} ${steps.length === 1 ? 'step' : 'steps'}, ${megabytes(bytes)}: ${reason}\n${stepTable(steps)}`
+    })
+    return `\n${folder}: ${unfused.length} of ${details!.steps.length} steps multiply nothing and move ${megabytes(sum)}, ${share} of all\n${reasons.join('')}`
+  })
+  return `${head}${sections.join('')}`
+}
+
+function stepTable(steps: readonly Unfused[]): string {
+  const names = (scopes: readonly string[], none: string) =>
+    scopes.length > 2 ? `${scopes[0]} and ${scopes.length - 1} more` : scopes.join(', ') || none
+  return table([
+    ['  bytes', 'step', 'result', 'layer', 'after', 'before'],
+    ...steps.map(({ bytes, op, variant, shape, scope, after, before }) => [
+      `  ${megabytes(bytes)}`,
+      `${op} ${variant}`,
+      `[${shape.join(', ')}]`,
+      scope,
+      names(after, 'the inputs'),
+      names(before, 'the outputs'),
+    ]),
+  ])
+}
 
 function text(report: InspectReport): string {
   const { components, defaults } = report
@@ -50,14 +116,14 @@ function text(report: InspectReport): string {
   ]
   const memory = table([
     ['component', 'parameters', 'file', 'multiply-adds', 'weights', 'arena', 'least possible', 'dispatches', 'shaders'],
-    ...components.map(({ folder, parameters, fileBytes, graph, plan }) => [
+    ...components.map(({ folder, parameters, fileBytes, plan, prelude }) => [
       folder,
       `${(parameters / 1e6).toFixed(2)} M`,
       Object.entries(fileBytes)
         .map(([dtype, bytes]) => `${megabytes(bytes)} ${dtype}`)
         .join(' + '),
-      `${(graph.macs / 1e9).toFixed(2)} G`,
-      megabytes(plan.weightBytes),
+      `${(plan.macs / 1e9).toFixed(2)} G`,
+      megabytes(plan.weightBytes + (prelude?.weightBytes ?? 0)),
       megabytes(plan.arenaBytes),
       megabytes(plan.liveLowerBoundBytes),
       String(plan.dispatches),
@@ -68,7 +134,7 @@ function text(report: InspectReport): string {
   return `${head.join('\n')}\n\n${memory}${sum}\n${components.map(componentText).join('\n')}`
 }
 
-function componentText({ folder, file, graph, plan, unknownTensors }: ComponentReport): string {
+function componentText({ folder, file, graph, plan, prelude, unknownTensors }: ComponentReport): string {
   const shapes = (of: Readonly<Record<string, readonly number[]>>) =>
     Object.entries(of)
       .map(([name, shape]) => `${name} [${shape.join(', ')}]`)
@@ -84,6 +150,10 @@ function componentText({ folder, file, graph, plan, unknownTensors }: ComponentR
     `  kernels: ${counts(plan.kernels)}`,
     `  largest binding ${megabytes(plan.largestBindingBytes)}, bytes moved a run ${megabytes(plan.bytesMoved)}`,
   ]
+  if (prelude)
+    lines.push(
+      `  once a picture: ${(prelude.macs / 1e9).toFixed(2)} G multiply-adds in ${prelude.dispatches} ${prelude.dispatches === 1 ? 'dispatch' : 'dispatches'}; state ${megabytes(plan.stateBytes)}`,
+    )
   if (unknownTensors.length > 0) lines.push(`  unknown tensors: ${unknownTensors.slice(0, 20).join(', ')}`)
   return `${lines.join('\n')}\n`
 }

@@ -1,5 +1,6 @@
 // The command line as a function: arguments in, exit code out.
 import { Command, CommanderError } from 'commander'
+import { addBench } from './bench.ts'
 import { addDoctor } from './doctor.ts'
 import { report } from './failure.ts'
 import { addGenerate } from './generate.ts'
@@ -25,6 +26,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   addGenerate(program, terminal)
   addDoctor(program, terminal)
   addInspect(program, terminal)
+  addBench(program, terminal)
   addSamplers(program, terminal)
   try {
     await program.parseAsync(argv, { from: 'user' })

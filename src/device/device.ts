@@ -1,6 +1,7 @@
 // A WebGPU device as the engine uses it: buffers counted by the byte, pipelines cached by their WGSL text, errors with
 // code and fix. How an adapter is found is node.ts's and browser.ts's business.
 import { PhospheneError } from '../error.ts'
+import { inTurns } from './turns.ts'
 
 /** Shape that the adapter's matrix units multiply with f16 inputs. */
 export interface DeviceMatrixShape {
@@ -15,6 +16,8 @@ export interface DeviceDescription {
   readonly vendor: string
   readonly architecture: string
   readonly kind: 'gpu' | 'software'
+  /** Set for lavapipe (Mesa's llvmpipe), which kernels treat apart from other software adapters. */
+  readonly driver: 'lavapipe' | undefined
   readonly shaderF16: boolean
   readonly subgroups: boolean
   readonly subgroupSize: readonly [number, number]
@@ -42,6 +45,13 @@ const raisedLimits = [
   'maxStorageBuffersPerShaderStage',
 ] as const
 
+/**
+ * Kernels that are compiled at once. Dawn has two threads for it (webgpu 0.6.2): a GPU's driver gets some more to choose from, so
+ * that these never wait for the host, but not all, since each holds memory from its turn on. SwiftShader spreads one kernel over
+ * the cores by itself: all at once take twice the memory of one after the other, and as long.
+ */
+const compiledAtOnce = { gpu: 32, software: 1 } as const
+
 export class Device {
   readonly gpu: GPUDevice
   readonly description: DeviceDescription
@@ -49,6 +59,8 @@ export class Device {
   bufferBytes = 0
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
   private readonly layouts = new Map<string, GPUBindGroupLayout>()
+  private readonly layoutOfText = new Map<string, GPUBindGroupLayout>()
+  private readonly compileTurn: <T>(task: () => Promise<T>) => Promise<T>
   private readonly buffers = new Map<GPUBuffer, number>()
   private lostInfo: GPUDeviceLostInfo | undefined
   private destroyed = false
@@ -58,6 +70,7 @@ export class Device {
     this.gpu = gpu
     this.description = description
     this.release = release
+    this.compileTurn = inTurns(compiledAtOnce[description.kind])
     gpu.lost.then((info) => {
       this.lostInfo = info
     })
@@ -101,37 +114,53 @@ export class Device {
     buffer.destroy()
   }
 
-  /** Runs `allocate` and turns running out of memory into an error that says so. */
-  async withinMemory<T>(what: string, allocate: () => T | Promise<T>): Promise<T> {
+  /** Buffers of one kind, all of them or none. Raises 'device/out-of-memory' naming `what`, and what `buffer` raises. */
+  async allocate(
+    what: string,
+    usage: GPUBufferUsageFlags,
+    wanted: readonly { readonly label: string; readonly bytes: number }[],
+  ): Promise<GPUBuffer[]> {
     this.assertAlive()
-    this.gpu.pushErrorScope('out-of-memory')
-    let result: T
-    try {
-      result = await allocate()
-    } finally {
-      const error = await this.gpu.popErrorScope()
-      if (error)
-        // biome-ignore lint/correctness/noUnsafeFinally: running out of memory is the cause of whatever `allocate` raised.
-        throw new PhospheneError({
-          code: 'device/out-of-memory',
-          message: `${this.description.name} is out of memory for ${what} (${this.bufferBytes} bytes in use): ${error.message.split('\n')[0]}`,
-          fix: 'Draw a smaller picture, use --dtype f16, or close other programs that use the GPU.',
-        })
+    const made: GPUBuffer[] = []
+    const free = () => {
+      for (const buffer of made) this.free(buffer)
     }
-    return result
+    // Error scopes are a stack: this one is closed before anyone else can open theirs, and its answer awaited afterwards.
+    this.gpu.pushErrorScope('out-of-memory')
+    let scope: Promise<GPUError | null>
+    try {
+      for (const { label, bytes } of wanted) made.push(this.buffer(label, bytes, usage))
+    } catch (error) {
+      free()
+      throw error
+    } finally {
+      scope = this.gpu.popErrorScope()
+      scope.catch(() => {}) // a lost device is found below, or by whoever comes next
+    }
+    const error = await scope
+    if (!error) return made
+    const inUse = this.bufferBytes
+    free()
+    throw new PhospheneError({
+      code: 'device/out-of-memory',
+      message: `${this.description.name} is out of memory for ${what} (${inUse} bytes in use): ${error.message.split('\n')[0]}`,
+      fix: 'Draw a smaller picture, use --dtype f16, or close other programs that use the GPU.',
+    })
   }
 
   /** The pipeline of this text; compiled once. Raises 'device/shader' with the line that failed. */
   pipeline(wgsl: string, label: string): Promise<GPUComputePipeline> {
     const known = this.pipelines.get(wgsl)
     if (known) return known
-    const compiled = this.compile(wgsl, label)
+    const compiled = this.compileTurn(() => this.compile(wgsl, label))
     this.pipelines.set(wgsl, compiled)
     return compiled
   }
 
   /** The bind group layout that the text declares. */
   layout(wgsl: string): GPUBindGroupLayout {
+    const known = this.layoutOfText.get(wgsl)
+    if (known) return known
     const declared = [...wgsl.matchAll(/@binding\((\d+)\)\s*var<(uniform|storage)(?:,\s*(read|read_write))?>/g)]
     const types = declared.map((d): [number, GPUBufferBindingType] => [
       Number(d[1]),
@@ -145,6 +174,7 @@ export class Device {
       })
       this.layouts.set(key, layout)
     }
+    this.layoutOfText.set(wgsl, layout)
     return layout
   }
 
@@ -211,11 +241,14 @@ export function describe(adapter: GPUAdapter, fallbackName: string): DeviceDescr
   const software =
     (info.isFallbackAdapter ?? false) ||
     /swiftshader|llvmpipe|software/i.test(`${info.architecture} ${info.description}`)
+  // Browsers leave the description empty.
+  const lavapipe = /llvmpipe/i.test(info.description) || (info.vendor === 'mesa' && info.architecture === 'software')
   return {
     name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || fallbackName,
     vendor: info.vendor,
     architecture: info.architecture,
     kind: software ? 'software' : 'gpu',
+    driver: lavapipe ? 'lavapipe' : undefined,
     shaderF16: adapter.features.has('shader-f16'),
     subgroups: adapter.features.has('subgroups'),
     subgroupSize: [info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128],

@@ -15,6 +15,8 @@ export interface Value extends TensorType {
   readonly node?: Node
   /** The elements, when `origin` is 'constant'. */
   readonly data?: Float32Array
+  /** Of a parameter that is several ones' rows (first axis) one after the other: their keys in the state dict. */
+  readonly parts?: readonly string[]
 }
 
 /** What a node does to its own result before it is stored: `expr` over (result, ...inputs). */
@@ -55,14 +57,18 @@ export class Graph {
     return value
   }
 
-  /** A weight, under its key in the state dict and with the shape it has there. Asking twice gives the same value. */
-  param(name: string, shape: Shape): Value {
+  /**
+   * A weight, under its key in the state dict and with the shape it has there. Asking twice gives the same value.
+   * With `parts` it is those weights, stacked along the first axis, under a name of its own.
+   */
+  param(name: string, shape: Shape, parts?: readonly string[]): Value {
     const known = this.params.get(name)
     if (known) {
       if (String(known.shape) !== String(shape)) throw graphError(name, `is used as [${known.shape}] and as [${shape}]`)
       return known
     }
-    const value: Value = { id: this.nextId++, name, graph: this, origin: 'param', shape, kind: 'float' }
+    const stacked = parts ? { parts } : {}
+    const value: Value = { id: this.nextId++, name, graph: this, origin: 'param', shape, kind: 'float', ...stacked }
     this.params.set(name, value)
     return value
   }

@@ -2,8 +2,8 @@
 
 export type Shape = readonly number[]
 
-/** 'float' is stored as the plan decides (f32 or f16); 'int' is 32-bit (token ids). */
-export type ValueKind = 'float' | 'int'
+/** 'float' is stored as the plan decides (f32 or f16); 'f32' always so (statistics); 'int' is 32-bit (token ids). */
+export type ValueKind = 'float' | 'f32' | 'int'
 
 export interface TensorType {
   readonly shape: Shape

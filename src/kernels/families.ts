@@ -1,4 +1,4 @@
-// Every kernel family by the name of its op. A reshape is a view and needs no kernel.
+// Every kernel family by the name of its op. Reshapes and rows taken or joined are views and need no kernel.
 
 import type { OpName } from '../ops/ops.ts'
 import { attentionFamily } from './attention/family.ts'
@@ -9,19 +9,25 @@ import type { Family } from './family.ts'
 import { groupNormFamily } from './group-norm/family.ts'
 import { layerNormFamily } from './layer-norm/family.ts'
 import { matmulFamily } from './matmul/family.ts'
+import { channelMomentsFamily } from './moments/channel-moments.ts'
+import { groupMomentsFamily } from './moments/group-moments.ts'
+import { normaliseFamily } from './moments/normalise.ts'
 import { pointwiseFamily } from './pointwise/family.ts'
 import { sliceFamily } from './slice/family.ts'
 import { upsampleFamily } from './upsample/family.ts'
 
 export const families = {
   attention: attentionFamily,
+  channelMoments: channelMomentsFamily,
   concat: concatFamily,
   conv2d: conv2dFamily,
   embedding: embeddingFamily,
+  groupMoments: groupMomentsFamily,
   groupNorm: groupNormFamily,
   layerNorm: layerNormFamily,
   matmul: matmulFamily,
+  normalise: normaliseFamily,
   pointwise: pointwiseFamily,
   slice: sliceFamily,
   upsample: upsampleFamily,
-} as const satisfies Record<Exclude<OpName, 'reshape'>, Family<never>>
+} as const satisfies Record<Exclude<OpName, 'reshape' | 'sliceRows' | 'joinRows'>, Family<never>>

@@ -58,6 +58,8 @@ export interface Capabilities {
   readonly matrixShapes: readonly MatrixShape[]
   /** 'software': SwiftShader, lavapipe: barriers are slow, long text compiles slowly. */
   readonly kind: 'software' | 'gpu'
+  /** Set for lavapipe, whose kernels are tuned apart from SwiftShader's: LLVM compiles them, slowly, to fast code. */
+  readonly driver?: 'lavapipe' | undefined
 }
 
 /** A node, as kernels see it. `attrs` is the op's attribute type (ops/attrs.ts). */
@@ -75,6 +77,7 @@ export type BindingRole =
   | { readonly kind: 'epilogue'; readonly index: number }
   | { readonly kind: 'output' }
   | { readonly kind: 'scratch'; readonly index: number }
+  | { readonly kind: 'constant'; readonly index: number }
 
 /** One dispatch. `bindings[i]` is what `@binding(i)` of group 0 gets. */
 export interface Dispatch {
@@ -88,6 +91,8 @@ export interface Kernel {
   readonly dispatches: readonly Dispatch[]
   /** Bytes of scratch buffers that live only during this node (bound read_write). */
   readonly scratch: readonly number[]
+  /** Lists of u32 that are bound as `var<uniform>`: what differs between dispatches, or layers, that share a text. */
+  readonly constants?: readonly (readonly number[])[]
 }
 
 /**
@@ -114,14 +119,18 @@ export interface PreparedWeight {
 
 export interface Variant<A, P> {
   readonly name: string
-  /** Parameter rows to choose from, by kind of adapter. */
-  readonly tunings: { readonly software: readonly P[]; readonly gpu: readonly P[] }
+  /** Parameter rows to choose from, by kind of adapter; lavapipe takes those of `software` where it has none of its own. */
+  readonly tunings: { readonly software: readonly P[]; readonly lavapipe?: readonly P[]; readonly gpu: readonly P[] }
   /** Whether this variant can compute the request with these parameters at all. */
   supports(request: Request<A>, params: P): boolean
   /** Estimated time in arbitrary but common units (about nanoseconds on the kind of adapter); lower wins. */
   cost(request: Request<A>, params: P): number
   /** How weight input `index` must lie; undefined: rows of channels, like any operand. */
   prepare?(request: Request<A>, params: P, index: number): PreparedWeight | undefined
+  /** The kernel's `scratch`, where telling is cheaper than emitting: a plan passes over kernels that it has no room for. */
+  scratch?(request: Request<A>, params: P): readonly number[]
+  /** Multiply-adds of its products, where they are not the op's own number: Winograd's are those of the transformed domain. */
+  macs?(request: Request<A>, params: P): number
   emit(request: Request<A>, params: P): Kernel
   /** c in |got − want| ≤ c · eps(storage) · Σ|terms|, with the reason in the file. */
   readonly tolerance: { readonly f32: number; readonly f16: number }

@@ -37,6 +37,8 @@ export interface Denoiser {
   readonly inChannels: number
   /** Height and width of the latents that it was trained on, where the config says so. */
   readonly sampleSize: readonly [number, number] | undefined
+  /** Those inputs of the graph that stay the same for all steps of a picture. */
+  readonly heldInputs: readonly string[]
   /** Inputs `sample`, `timestep`, `encoder_hidden_states` (SDXL: `text_embeds`, `time_ids`), output `out`. */
   graph(options: UNetOptions): Graph
   /** The values of input `timestep`, a row for each timestep. */
@@ -178,6 +180,7 @@ function denoiser(folder: string, config: UNetConfig): Denoiser {
     latentChannels: config.out_channels,
     inChannels: config.in_channels,
     sampleSize: typeof size === 'number' ? [size, size] : size && [size[0]!, size[1] ?? size[0]!],
+    heldInputs: ['encoder_hidden_states', 'text_embeds', 'time_ids'],
     graph: (options) => unet2DCondition(config, options),
     timestepInput: (timesteps) => timestepInput(config, timesteps),
   }

@@ -59,7 +59,7 @@ export interface ConcatAttrs {
   readonly axis: -1
 }
 
-/** One input; channels start … end−1 of the last axis. */
+/** One input; of `slice`, channels start … end−1 of the last axis; of `sliceRows`, rows start … end−1 of [1, h, ..., c]. */
 export interface SliceAttrs {
   readonly start: number
   readonly end: number
@@ -69,3 +69,26 @@ export interface SliceAttrs {
 export interface ReshapeAttrs {
   readonly shape: readonly number[]
 }
+
+/** inputs: bands [1, hᵢ, ..., c], equal but for their rows → [1, Σhᵢ, ..., c]. */
+export type JoinRowsAttrs = Record<never, never>
+
+/**
+ * One input, an image x [1, h, w, c] → [1, parts, 2, c] in f32: of every `rows` rows (the last part may have fewer) the mean of
+ * each channel and the sum of its squared deviations from that mean.
+ */
+export interface ChannelMomentsAttrs {
+  readonly rows: number
+}
+
+/**
+ * inputs: the moments [1, parts, 2, c] of an image of `pixels` pixels, `partPixels` in each part but the last; gamma [c] → [1, 2, c]
+ * in f32: for each channel the mean of its group, and gamma / √(variance of the group + epsilon).
+ */
+export interface GroupMomentsAttrs extends GroupNormAttrs {
+  readonly pixels: number
+  readonly partPixels: number
+}
+
+/** inputs: x [1, h, w, c], moments [1, 2, c] (mean and scale by channel), beta [c] → (x − mean) · scale + beta. */
+export type NormaliseAttrs = Record<never, never>

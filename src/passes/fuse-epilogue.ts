@@ -7,10 +7,18 @@ import { countUses, rewrite } from './rewrite.ts'
 import { inline, type Tree, treeOf } from './tree.ts'
 
 /** Ops whose kernels apply an epilogue. Reshapes, slices and concatenations are better left to be views. */
-const producers: ReadonlySet<string> = new Set(['conv2d', 'matmul', 'groupNorm', 'layerNorm', 'upsample', 'embedding'])
+export const epilogueProducers: ReadonlySet<string> = new Set([
+  'conv2d',
+  'matmul',
+  'groupNorm',
+  'layerNorm',
+  'normalise',
+  'upsample',
+  'embedding',
+])
 
 /** A convolution reads three buffers and writes one, WebGPU promises 8 a stage: these, and one to spare. */
-const maxInputs = 3
+export const maxEpilogueInputs = 3
 
 export function fuseEpilogue(graph: Graph): Graph {
   const uses = countUses(graph)
@@ -22,10 +30,10 @@ export function fuseEpilogue(graph: Graph): Graph {
     const candidates = [...new Set(node.inputs)].toSorted((a, b) => (order.get(b) ?? -1) - (order.get(a) ?? -1))
     for (const old of candidates) {
       const producer = to.value(old).node
-      if (!producer || !producers.has(producer.op.name)) continue
+      if (!producer || !epilogueProducers.has(producer.op.name)) continue
       if (uses.get(old) !== 1 || !sameShape(old.shape, node.output.shape)) continue
       const merged = withEpilogue(producer, { expr: tree.expr, inputs: tree.inputs.map(to.value) })
-      if (merged.inputs.length <= maxInputs)
+      if (merged.inputs.length <= maxEpilogueInputs)
         return to.graph.add(producer.op, producer.inputs, producer.attrs as never, producer.scope, merged)
     }
     return undefined

@@ -18,7 +18,9 @@ export function rewrite(graph: Graph, rule: Rule): Graph {
   for (const input of graph.inputs.values()) values.set(input, copy.input(input.name, input.shape, input.kind))
 
   const leaf = (old: Value): Value =>
-    old.origin === 'param' ? copy.param(old.name, old.shape) : copy.constant(stem(old.name), old.shape, old.data!)
+    old.origin === 'param'
+      ? copy.param(old.name, old.shape, old.parts)
+      : copy.constant(stem(old.name), old.shape, old.data!)
   const value = (old: Value): Value => {
     const known = values.get(old) ?? leaf(old)
     values.set(old, known)

@@ -6,8 +6,16 @@ import type { StorageDType } from '../tensor/dtype.ts'
 /** A graph, as models make it and executors take it. */
 export type Graph = Session['graph']
 
-/** Why a graph does not fit, or undefined where it does. */
-export type Obstacle = (graph: Graph) => string | undefined
+/** How a graph is run. */
+export interface GraphUse {
+  /** Inputs that stay from run to run. */
+  readonly held?: readonly string[]
+  /** What lives on the device beside it meanwhile, in bytes. */
+  readonly besideBytes?: number
+}
+
+/** Why a graph does not fit, or undefined where it does. Raises 'plan/memory' where it does not fit into the memory allowed. */
+export type Obstacle = (graph: Graph, use: GraphUse) => string | undefined
 
 /** What a pipeline runs on, for people. */
 export interface DeviceSummary {
@@ -20,5 +28,6 @@ export interface Backend {
   readonly executor: Executor
   /** What `auto` means here. */
   readonly dtype: StorageDType
-  obstacle(dtype: StorageDType): Obstacle
+  /** @param memoryBytes allowed for everything but weights */
+  obstacle(dtype: StorageDType, memoryBytes: number | undefined): Obstacle
 }

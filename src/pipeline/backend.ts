@@ -1,20 +1,26 @@
 // A WebGPU device as the pipeline's backend.
 import type { Device } from '../device/device.ts'
 import { PhospheneError } from '../error.ts'
-import { optimise } from '../passes/passes.ts'
-import { planGraph } from '../plan/plan.ts'
+import { sharedChoices } from '../plan/shared-choices.ts'
+import { planWithin } from '../plan/within.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { webgpuExecutor } from '../run/webgpu/executor.ts'
 import type { Backend } from './backend-contract.ts'
+import { checkMemory, optimised } from './memory-limit.ts'
 
 export function webgpuBackend(device: Device): Backend {
+  const ranked = sharedChoices()
   return {
     device: { kind: device.description.kind, name: device.description.name },
-    executor: webgpuExecutor(device),
+    executor: webgpuExecutor(device, { ranked }),
     dtype: device.description.kind === 'gpu' ? 'f16' : 'f32', // software adapters compute in f32 either way
-    obstacle: (dtype) => (graph) => {
+    obstacle: (dtype, memoryBytes) => (whole, use) => {
       try {
-        planGraph(optimise(graph), { dtype, capabilities: capabilitiesOf(device) })
+        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes)
+        else {
+          const { graph, frugal } = optimised(whole, use.held)
+          planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ranked })
+        }
         return undefined
       } catch (error) {
         if (error instanceof PhospheneError && error.code === 'plan/too-large') return error.message

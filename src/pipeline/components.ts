@@ -1,6 +1,5 @@
-// The model's loaded components: each is loaded when it is first needed, kept for the next picture, and loaded anew when
-// another shape is asked for.
-import { optimise } from '../passes/passes.ts'
+// The model's loaded components: each is loaded when it is first needed, or before where the executor can, kept for the next
+// picture, and loaded anew when another shape is asked for.
 import type { Executor, Session } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WantedParam } from '../weights/check.ts'
@@ -8,13 +7,19 @@ import { checkParams } from '../weights/check.ts'
 import { type Component, openComponent } from '../weights/folder.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import type { Graph } from './backend-contract.ts'
-import type { ProgressListener } from './events.ts'
+import type { LoadEvent, ProgressListener } from './events.ts'
+import { optimised } from './memory-limit.ts'
+import type { Recorder } from './recorder.ts'
 
 export interface ComponentRequest {
   readonly folder: string
   /** Everything that the graph depends on. */
   readonly key: string
   graph(): Graph
+  /** Inputs that stay from run to run: what depends on them alone is computed when they are held (Session.hold). */
+  readonly held?: readonly string[]
+  /** What lives on the device beside it while it runs, in bytes: of the memory allowed, that much is not its own. */
+  readonly besideBytes?: number
   /** Parameters that the files may hold beside the graph's own, e.g. the encoder's of an autoencoder. */
   readonly alsoKnown?: () => Iterable<WantedParam>
 }
@@ -22,68 +27,148 @@ export interface ComponentRequest {
 export interface LoadContext {
   readonly emit: ProgressListener
   readonly signal?: AbortSignal | undefined
+  readonly recorder?: Recorder | undefined
 }
 
-interface Loaded {
+/** A component that is loaded or about to be. */
+interface Entry {
   readonly key: string
-  readonly session: Session
+  readonly session: Promise<Session>
+  /** The same, once it is there. */
+  ready?: Session
+  /** How far loading is. */
+  progress?: LoadEvent
+  /** Who hears of it: whoever asked for the component first, nobody before. */
+  listener?: ProgressListener
 }
 
 export class LoadedComponents {
   readonly executor: Executor
   readonly dtype: StorageDType
+  /** Allowed for everything but weights. */
+  readonly memoryBytes: number | undefined
   private readonly files: ModelFiles
-  private readonly loaded = new Map<string, Loaded>()
+  private readonly entries = new Map<string, Entry>()
   private readonly warned = new Set<string>()
-  /** Milliseconds spent on loading, by component. */
+  /** Milliseconds spent on loading, by component. Where components load beside each other, so do these. */
   readonly loadMs = new Map<string, number>()
+  /** Milliseconds for which callers of `session` waited, by component. */
+  readonly waitMs = new Map<string, number>()
 
-  constructor(files: ModelFiles, executor: Executor, dtype: StorageDType) {
+  constructor(files: ModelFiles, executor: Executor, dtype: StorageDType, memoryBytes?: number | undefined) {
     this.files = files
     this.executor = executor
     this.dtype = dtype
+    this.memoryBytes = memoryBytes
   }
 
   /** A session for the request. Raises what opening, checking and loading weights raises. */
   async session(request: ComponentRequest, context: LoadContext): Promise<Session> {
-    const { folder, key } = request
-    const known = this.loaded.get(folder)
-    if (known?.key === key) return known.session
-    known?.session.dispose()
-    this.loaded.delete(folder)
+    const start = performance.now()
+    const entry = this.begin(request, context)
+    if (!entry.listener) {
+      entry.listener = context.emit
+      if (entry.progress) context.emit(entry.progress)
+    }
+    try {
+      return await entry.session
+    } finally {
+      const { folder } = request
+      this.waitMs.set(folder, (this.waitMs.get(folder) ?? 0) + performance.now() - start)
+    }
+  }
 
+  /**
+   * Begins to load what `session` will be asked for, where the executor loads beside its other work and there is memory for what
+   * is on its way. Raises nothing.
+   */
+  prefetch(request: ComponentRequest, context: LoadContext): void {
+    if (this.executor.loadsBeside && this.memoryBytes === undefined) this.begin(request, context)
+  }
+
+  /** Waits until nothing is being loaded. */
+  async idle(): Promise<void> {
+    await Promise.allSettled([...this.entries.values()].map(({ session }) => session))
+  }
+
+  /** Bytes of weights of all that is loaded, and of planned intermediates: the most that one of them needs, since all share it. */
+  get memory(): { readonly weightBytes: number; readonly arenaBytes: number } {
+    let [weightBytes, arenaBytes] = [0, 0]
+    for (const { ready } of this.entries.values()) {
+      weightBytes += ready?.weightBytes ?? 0
+      arenaBytes = Math.max(arenaBytes, ready?.arenaBytes ?? 0)
+    }
+    return { weightBytes, arenaBytes }
+  }
+
+  /** Where memory is limited, a component that is not running keeps nothing but its weights. */
+  release(session: Session): void {
+    if (this.memoryBytes !== undefined) session.release()
+  }
+
+  /** Nothing may be loading: see `idle`. */
+  dispose(): void {
+    for (const { ready } of this.entries.values()) ready?.dispose()
+    this.entries.clear()
+  }
+
+  private begin(request: ComponentRequest, context: LoadContext): Entry {
+    const { folder, key } = request
+    const known = this.entries.get(folder)
+    if (known?.key === key) return known
+    const onProgress = (doneBytes: number, totalBytes: number) => {
+      entry.progress = { kind: 'load', component: folder, doneBytes, totalBytes }
+      entry.listener?.(entry.progress)
+    }
+    const entry: Entry = { key, session: this.load(request, context, onProgress, known) }
+    this.entries.set(folder, entry)
+    entry.session.then(
+      (session) => {
+        entry.ready = session
+      },
+      () => {
+        if (this.entries.get(folder) === entry) this.entries.delete(folder)
+      },
+    )
+    return entry
+  }
+
+  /** @param before what is loaded in its place and goes first */
+  private async load(
+    request: ComponentRequest,
+    context: LoadContext,
+    onProgress: (doneBytes: number, totalBytes: number) => void,
+    before: Entry | undefined,
+  ): Promise<Session> {
+    const { folder } = request
+    await before?.session.then(
+      (session) => session.dispose(),
+      () => {},
+    )
     const start = performance.now()
     const graph = request.graph()
     const source = await openComponent(this.files, folder as Component)
     try {
       const unknown = checkParams(graph.params.values(), source)
       this.warnOfUnknown(request, source.label, unknown, context.emit)
-      const session = await this.executor.load(optimise(graph), source, {
+      // ONNX Runtime maps weights from their files as they are; joined ones would have to be read into memory.
+      const merge = this.executor.name !== 'onnx'
+      const parts = optimised(graph, request.held, { merge })
+      const { memoryBytes: bytes } = this
+      const session = await this.executor.load(parts.graph, source, {
+        prelude: parts.prelude,
+        frugal: parts.frugal,
+        memory: bytes === undefined ? undefined : { bytes, besideBytes: request.besideBytes ?? 0 },
         dtype: this.dtype,
         signal: context.signal,
-        onProgress: (doneBytes, totalBytes) => context.emit({ kind: 'load', component: folder, doneBytes, totalBytes }),
+        onProgress,
       })
-      this.loaded.set(folder, { key, session })
       this.loadMs.set(folder, performance.now() - start)
+      context.recorder?.ended(`load ${folder}`, start)
       return session
     } finally {
       await source.close()
     }
-  }
-
-  /** Bytes of weights and of planned intermediates of all that is loaded. */
-  get memory(): { readonly weightBytes: number; readonly arenaBytes: number } {
-    let [weightBytes, arenaBytes] = [0, 0]
-    for (const { session } of this.loaded.values()) {
-      weightBytes += session.weightBytes
-      arenaBytes += session.arenaBytes
-    }
-    return { weightBytes, arenaBytes }
-  }
-
-  dispose(): void {
-    for (const { session } of this.loaded.values()) session.dispose()
-    this.loaded.clear()
   }
 
   private warnOfUnknown(request: ComponentRequest, label: string, names: string[], emit: ProgressListener): void {

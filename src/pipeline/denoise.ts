@@ -1,7 +1,7 @@
 // From noise and conditions to latents: a sampler's rows around a model, for any model that predicts from latents and time.
 import { PhospheneError } from '../error.ts'
 import { throwIfAborted } from '../run/aborted.ts'
-import type { Executor, HostTensor, Sampling, Session } from '../run/executor.ts'
+import type { Executor, HostTensor, Session, StepEnd } from '../run/executor.ts'
 import type { SamplingRun } from '../sampling/stage.ts'
 
 export interface DenoiseOptions {
@@ -23,24 +23,45 @@ export interface DenoiseOptions {
   readonly shape: readonly number[]
   readonly noise: () => Float32Array
   readonly signal?: AbortSignal | undefined
-  readonly onStep: (step: { index: number; elapsedMs: number; sampling: Sampling }) => void | Promise<void>
+  /** Told of each step that is over. `latents` may be called until it returns. */
+  readonly onStep: (step: { index: number; elapsedMs: number; latents: () => Float32Array }) => void | Promise<void>
 }
 
 /** Final latents [n, h, w, c]. Raises 'latents/not-finite' naming the step, 'aborted'. */
 export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
   const { executor, model, run, signal } = options
   const sampling = await executor.sampling(model, { ...options, slots: run.slots })
+  const queued: { readonly queuedAt: number; readonly end: Promise<StepEnd> }[] = []
+  let latents = options.latents
+  let done = 0
+  let lastEnd = 0
+  const finishOne = async (): Promise<void> => {
+    const { queuedAt, end } = queued.shift()!
+    const step = await end
+    const index = done++
+    if (!step.finite) throw notFinite(index, run, model.graph.name)
+    const now = performance.now()
+    const elapsedMs = now - Math.max(queuedAt, lastEnd)
+    lastEnd = now
+    await options.onStep({ index, elapsedMs, latents: step.latents })
+    if (done === run.stages.length) latents = step.latents()
+  }
   try {
     sampling.write('x', options.latents)
-    for (const [index, stage] of run.stages.entries()) {
+    for (const stage of run.stages) {
       throwIfAborted(signal)
-      const start = performance.now()
       const noise = stage.drawsNoise ? options.noise() : undefined
-      await sampling.step(stage, options.timestepInputs(stage.timestep), noise, signal)
-      if (!(await sampling.finite())) throw notFinite(index, run, model.graph.name)
-      await options.onStep({ index, elapsedMs: performance.now() - start, sampling })
+      const queuedAt = performance.now()
+      const end = sampling.step(stage, options.timestepInputs(stage.timestep), noise, signal)
+      end.catch(() => {}) // raised where its turn comes
+      queued.push({ queuedAt, end })
+      if (queued.length >= sampling.depth) await finishOne()
     }
-    return await sampling.read('x')
+    while (queued.length > 0) {
+      throwIfAborted(signal)
+      await finishOne()
+    }
+    return latents
   } finally {
     sampling.dispose()
   }

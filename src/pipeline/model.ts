@@ -1,6 +1,6 @@
 // A model folder opened: configs read and checked, tokenizer at hand, weights left where they are until somebody loads them.
 import { PhospheneError } from '../error.ts'
-import { type LatentDiffusion, latentDiffusion } from '../models/model-kind.ts'
+import { type LatentDiffusion, latentDiffusion, type ModelConfigs } from '../models/model-kind.ts'
 import { parseSchedulerConfig, type RawSchedulerConfig } from '../sampling/config.ts'
 import { type ClipTokenizer, loadTokenizer } from '../text/tokenizer.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
@@ -22,14 +22,7 @@ export interface Model {
  * 'tokenizer/missing', 'tokenizer/invalid'.
  */
 export async function openModel(files: ModelFiles): Promise<Model> {
-  const parts = await latentDiffusion({
-    index: await readJson(files, 'model_index.json'),
-    file: `${files.label}/model_index.json`,
-    config: async (folder) => ({
-      json: await readJson(files, `${folder}/config.json`),
-      file: `${files.label}/${folder}/config.json`,
-    }),
-  })
+  const parts = await latentDiffusion(await modelConfigs(files))
   const scheduler = parseSchedulerConfig(await files.text('scheduler/scheduler_config.json'))
   const own = (await files.exists('phosphene.json')) ? await files.text('phosphene.json') : undefined
   const tokenizers = await Promise.all(
@@ -46,6 +39,18 @@ export async function openModel(files: ModelFiles): Promise<Model> {
     scheduler,
     defaults: modelDefaults(own, scheduler),
     tokenizers,
+  }
+}
+
+/** The configs of a folder. Raises 'model/not-found', 'model/config'. */
+export async function modelConfigs(files: ModelFiles): Promise<ModelConfigs> {
+  return {
+    index: await readJson(files, 'model_index.json'),
+    file: `${files.label}/model_index.json`,
+    config: async (folder) => ({
+      json: await readJson(files, `${folder}/config.json`),
+      file: `${files.label}/${folder}/config.json`,
+    }),
   }
 }
 

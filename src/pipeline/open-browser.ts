@@ -8,6 +8,8 @@ import type { TextToImage } from './text-to-image.ts'
 
 export interface OpenOptions {
   readonly dtype?: DTypeChoice | undefined
+  /** Bytes for everything but weights: intermediates and what lives across steps. No limit unless given. */
+  readonly memoryBytes?: number | undefined
 }
 
 /**
@@ -16,5 +18,5 @@ export interface OpenOptions {
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = typeof model === 'string' ? httpFolder(model) : model
-  return openTextToImage(files, options.dtype, async () => webgpuBackend(await openDevice()))
+  return openTextToImage(files, options.dtype, async () => webgpuBackend(await openDevice()), options.memoryBytes)
 }

@@ -8,6 +8,7 @@ import { nodeFolder } from '../weights/node-files.ts'
 import { webgpuBackend } from './backend.ts'
 import type { Backend } from './backend-contract.ts'
 import { leastHostBytes } from './host-memory.ts'
+import { checkMemory } from './memory-limit.ts'
 import { type DTypeChoice, openTextToImage } from './open.ts'
 import type { TextToImage } from './text-to-image.ts'
 
@@ -20,6 +21,8 @@ export interface OpenOptions {
   /** Part of the adapter's name, as `phosphene doctor` prints it. */
   readonly adapter?: string | undefined
   readonly dtype?: DTypeChoice | undefined
+  /** Bytes for everything but weights: intermediates and what lives across steps. No limit unless given. */
+  readonly memoryBytes?: number | undefined
   /** Told which device was chosen, and why where the choice was open. */
   readonly onDevice?: ((choice: string) => void) | undefined
 }
@@ -30,7 +33,7 @@ export interface OpenOptions {
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = typeof model === 'string' ? nodeFolder(model) : model
-  return openTextToImage(files, options.dtype, () => openBackend(options))
+  return openTextToImage(files, options.dtype, () => openBackend(options), options.memoryBytes)
 }
 
 async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: OpenOptions): Promise<Backend> {
@@ -88,7 +91,8 @@ export async function cpuBackend(): Promise<Backend> {
     device: { kind: 'cpu', name: executor.description },
     executor,
     dtype: 'f32',
-    obstacle: () => (graph) => {
+    obstacle: (dtype, memoryBytes) => (graph, use) => {
+      if (memoryBytes !== undefined) checkMemory(graph, use, dtype, memoryBytes)
       const [needed, there] = [leastHostBytes(graph), totalmem()]
       return needed > there
         ? `${graph.name} needs more than ${gigabytes(needed)} of memory on the CPU, this machine has ${gigabytes(there)}`

@@ -40,6 +40,8 @@ export interface TextToImageOptions {
   readonly count?: number | undefined
   /** Noise of unit variance to start from in place of the seed's; the size follows from it where none is given. */
   readonly initLatents?: Latents | undefined
+  /** Whether the result shall tell where the time went. Costs one more run of each component, when the pictures are done. */
+  readonly profile?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ProgressListener | undefined
 }

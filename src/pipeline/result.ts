@@ -1,5 +1,6 @@
 // What comes out of a generation.
 import type { Picture } from '../image/pixels.ts'
+import type { DeviceRates, KernelTime } from '../run/profiler.ts'
 import type { Job, Latents } from './options.ts'
 
 /** What a picture was made with; enough to make it again. */
@@ -43,6 +44,30 @@ export interface Timings {
   readonly totalMs: number
 }
 
+/** A part of the work on the host's clock (`performance.now()`). */
+export interface Stage {
+  /** E.g. `load unet`, `text`, `step 3`, `decode`. */
+  readonly name: string
+  readonly startMs: number
+  readonly endMs: number
+}
+
+/** Where the time went. `traceOf` turns it into a file for chrome://tracing and Perfetto. */
+export interface GenerationProfile {
+  /** By their start. Stages lie within each other; loading goes on beside them. */
+  readonly stages: readonly Stage[]
+  /** One more run of each component that ran, kernel by kernel, begun at `startMs` on the host's clock. */
+  readonly components: readonly {
+    readonly component: string
+    readonly startMs: number
+    readonly kernels: readonly KernelTime[]
+  }[]
+  /** What the device could do at most; undefined where no kernels were timed. */
+  readonly rates: DeviceRates | undefined
+  /** Why no kernels were timed, where this device cannot. */
+  readonly withoutKernels: string | undefined
+}
+
 export interface GenerationResult {
   readonly images: readonly GeneratedImage[]
   /** Final latents before decoding. */
@@ -50,6 +75,8 @@ export interface GenerationResult {
   readonly timings: Timings
   /** Of all that is loaded now. */
   readonly memory: { readonly weightBytes: number; readonly arenaBytes: number }
+  /** Where `profile` was asked for. */
+  readonly profile?: GenerationProfile | undefined
 }
 
 export function settingsOf(job: Job, index: number, model: string): ImageSettings {

@@ -3,19 +3,21 @@ import { PhospheneError } from '../error.ts'
 import { toPicture } from '../image/pixels.ts'
 import { encodePng } from '../image/png.ts'
 import { throwIfAborted } from '../run/aborted.ts'
-import type { Executor, Sampling, Session } from '../run/executor.ts'
+import type { Executor } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { Backend, DeviceSummary } from './backend-contract.ts'
-import { type LoadContext, LoadedComponents } from './components.ts'
+import { type ComponentRequest, type LoadContext, LoadedComponents } from './components.ts'
 import { denoise } from './denoise.ts'
 import { eventStream } from './event-stream.ts'
 import type { ProgressEvent, ResultEvent } from './events.ts'
 import { infotextOf } from './infotext.ts'
+import { readbackBytes, samplingBytes } from './memory-limit.ts'
 import type { Model } from './model.ts'
 import { noiseStream } from './noise-stream.ts'
 import { type Job, type Latents, resolveJob, type TextToImageOptions } from './options.ts'
 import { nchwToNhwc, nhwcToNchw } from './planes.ts'
 import { latentPreview } from './preview.ts'
+import { recorder } from './recorder.ts'
 import { type GeneratedImage, type GenerationResult, settingsOf } from './result.ts'
 
 export interface TextToImageParts {
@@ -23,6 +25,8 @@ export interface TextToImageParts {
   /** Its executor is owned by the pipeline: disposed with it. */
   readonly backend: Backend
   readonly dtype: StorageDType
+  /** Bytes for everything but weights; no limit unless given. */
+  readonly memoryBytes?: number | undefined
   /** Raises 'options/size' or 'plan/too-large' where a job does not fit this executor; nothing is loaded yet. */
   readonly checkSize?: ((job: Job) => void) | undefined
 }
@@ -54,13 +58,13 @@ export class TextToImage {
   private queue: Promise<unknown> = Promise.resolve()
   private disposed = false
 
-  constructor({ model, backend, dtype, checkSize }: TextToImageParts) {
+  constructor({ model, backend, dtype, memoryBytes, checkSize }: TextToImageParts) {
     this.model = model
     this.device = backend.device
     this.executor = backend.executor
     this.dtype = dtype
     this.checkSize = checkSize
-    this.components = new LoadedComponents(model.files, backend.executor, dtype)
+    this.components = new LoadedComponents(model.files, backend.executor, dtype, memoryBytes)
   }
 
   /**
@@ -136,30 +140,59 @@ export class TextToImage {
 
   private async draw(options: TextToImageOptions): Promise<GenerationResult> {
     const start = performance.now()
-    const { signal } = options
-    throwIfAborted(signal)
+    throwIfAborted(options.signal)
     const job = this.check(options)
-    const context: LoadContext = { emit: options.onProgress ?? (() => {}), signal }
+    const failed = new AbortController()
+    const context: LoadContext = {
+      emit: options.onProgress ?? (() => {}),
+      signal: options.signal ? AbortSignal.any([options.signal, failed.signal]) : failed.signal,
+      recorder: options.profile ? recorder(this.executor) : undefined,
+    }
+    try {
+      return await this.drawJob(job, context, start)
+    } catch (error) {
+      failed.abort() // what is being loaded for later is given up
+      await this.components.idle()
+      throw error
+    }
+  }
+
+  private async drawJob(job: Job, context: LoadContext, start: number): Promise<GenerationResult> {
+    const { recorder: record } = context
     this.components.loadMs.clear()
+    this.components.waitMs.clear()
 
     await context.emit({ kind: 'phase', phase: 'encode' })
     const branches = job.guidanceScale > 1 ? 2 : 1
+    const prompts = [
+      // diffusers' clip_skip concerns the prompt alone, not the negative one.
+      ...(branches === 2 ? job.negatives.map((text) => ({ text, clipSkip: 0 })) : []),
+      ...job.prompts.map((text) => ({ text, clipSkip: job.clipSkip })),
+    ]
     const conditions: Float32Array[] = []
-    // diffusers' clip_skip concerns the prompt alone, not the negative one.
-    if (branches === 2) for (const text of job.negatives) conditions.push(await this.encode(text, 0, context))
-    for (const text of job.prompts) conditions.push(await this.encode(text, job.clipSkip, context))
+    for (const [i, { text, clipSkip }] of prompts.entries()) {
+      const encoding = this.encode(text, clipSkip, context)
+      // Behind the text encoder, which is needed first, and while it loads.
+      if (i === 0) this.components.prefetch(this.denoiserRequest(job, branches), context)
+      conditions.push(await encoding)
+    }
     const encoded = performance.now()
+    record?.ended('text', start)
 
     await context.emit({ kind: 'phase', phase: 'denoise' })
     const stepMs: number[] = []
+    const denoising = performance.now()
     const latents = await this.denoise(job, branches, concat(conditions), context, stepMs)
+    record?.ended('denoise', denoising)
     const denoised = performance.now()
 
     await context.emit({ kind: 'phase', phase: 'decode' })
     const images = await this.decodeAll(job, latents, context)
     const end = performance.now()
+    record?.ended('decode', denoised)
+    await record?.timeKernels()
     const { latentChannels: channels } = this.model.parts.denoiser
-    const loadMs = Object.fromEntries(this.components.loadMs)
+    const waited = (folder: string) => this.components.waitMs.get(folder) ?? 0
     const textFolders = this.model.parts.textEncoders.map((each) => each.folder)
     return {
       images,
@@ -168,13 +201,14 @@ export class TextToImage {
         values: nhwcToNchw(latents, channels, job.latentHeight * job.latentWidth),
       },
       timings: {
-        loadMs,
-        encodeMs: encoded - start - textFolders.reduce((sum, folder) => sum + (loadMs[folder] ?? 0), 0),
+        loadMs: Object.fromEntries(this.components.loadMs),
+        encodeMs: encoded - start - textFolders.reduce((sum, folder) => sum + waited(folder), 0),
         stepMs,
-        decodeMs: end - denoised - (loadMs[this.model.parts.autoencoder.folder] ?? 0),
+        decodeMs: end - denoised - waited(this.model.parts.autoencoder.folder),
         totalMs: end - start,
       },
       memory: this.components.memory,
+      profile: await record?.profile(),
     }
   }
 
@@ -195,7 +229,9 @@ export class TextToImage {
       { folder: encoder!.folder, key: `skip ${clipSkip}`, graph: () => encoder!.graph({ batch: 1, clipSkip }) },
       context,
     )
+    context.recorder?.ran(encoder!.folder, session)
     const { hidden } = await session.run({ input_ids: ids }, context.signal)
+    this.components.release(session)
     if (this.encoded.size >= keptPrompts) this.encoded.delete(this.encoded.keys().next().value!)
     this.encoded.set(key, hidden!)
     return hidden!
@@ -208,18 +244,15 @@ export class TextToImage {
     context: LoadContext,
     stepMs: number[],
   ): Promise<Float32Array> {
-    const { denoiser, textEncoders } = this.model.parts
+    const { denoiser } = this.model.parts
     const { latentHeight: height, latentWidth: width, run } = job
     const batch = job.prompts.length
     const channels = denoiser.latentChannels
-    const shape = { batch: branches * batch, height, width, tokens: textEncoders[0]!.tokens }
-    const session = await this.components.session(
-      { folder: denoiser.folder, key: JSON.stringify(shape), graph: () => denoiser.graph(shape) },
-      context,
-    )
+    const session = await this.components.session(this.denoiserRequest(job, branches), context)
+    context.recorder?.ran(denoiser.folder, session)
     const noise = noiseStream(job.noise, job.seeds, { batch, height, width, channels })
     const start = job.initLatents ? nchwToNhwc(job.initLatents.values, channels, height * width) : noise()
-    return denoise({
+    const latents = await denoise({
       executor: this.executor,
       model: session,
       modelInput: 'sample',
@@ -234,26 +267,59 @@ export class TextToImage {
       shape: [batch, height, width, channels],
       noise,
       signal: context.signal,
-      onStep: async ({ index, elapsedMs, sampling }) => {
+      onStep: async ({ index, elapsedMs, latents }) => {
+        // The host has little to do from here to the decoding.
+        if (index === 0) this.components.prefetch(this.decoderRequest(height, width), context)
         stepMs.push(elapsedMs)
+        context.recorder?.ended(`step ${index + 1}`, performance.now() - elapsedMs)
         await context.emit({
           kind: 'step',
           step: index + 1,
           steps: run.stages.length,
           timestep: run.timesteps[index]!,
           elapsedMs,
-          latents: async () => nhwcToNchw(await sampling.read('x'), channels, height * width),
-          preview: () => this.preview(job, sampling),
+          latents: async () => nhwcToNchw(latents(), channels, height * width),
+          preview: async () => this.preview(job, latents),
         })
       },
     })
+    this.components.release(session)
+    return latents
   }
 
-  private async preview(job: Job, sampling: Sampling) {
+  private denoiserRequest(job: Job, branches: 1 | 2): ComponentRequest {
+    const { denoiser, textEncoders } = this.model.parts
+    const shape = {
+      batch: branches * job.prompts.length,
+      height: job.latentHeight,
+      width: job.latentWidth,
+      tokens: textEncoders[0]!.tokens,
+    }
+    return {
+      folder: denoiser.folder,
+      key: JSON.stringify(shape),
+      graph: () => denoiser.graph(shape),
+      held: denoiser.heldInputs,
+      besideBytes: samplingBytes(this.executor, this.model, job),
+    }
+  }
+
+  private decoderRequest(height: number, width: number): ComponentRequest {
+    const { autoencoder } = this.model.parts
+    const shape = { batch: 1, height, width }
+    return {
+      folder: autoencoder.folder,
+      key: JSON.stringify(shape),
+      graph: () => autoencoder.decoder(shape),
+      besideBytes: readbackBytes(this.model.parts, shape, this.dtype),
+      alsoKnown: () => autoencoder.encoder({ batch: 1, height: 64, width: 64 }).params.values(),
+    }
+  }
+
+  private preview(job: Job, latents: () => Float32Array) {
     const map = this.model.defaults.latentToRgb
     if (!map) return undefined
-    const latents = picture(await sampling.read('x'), 0, job.prompts.length)
-    return latentPreview(latents, job.latentWidth, job.latentHeight, map)
+    return latentPreview(picture(latents(), 0, job.prompts.length), job.latentWidth, job.latentHeight, map)
   }
 
   private async decodeAll(job: Job, latents: Float32Array, context: LoadContext): Promise<GeneratedImage[]> {
@@ -278,16 +344,8 @@ export class TextToImage {
     context: LoadContext,
   ): Promise<Float32Array> {
     const { autoencoder } = this.model.parts
-    const shape = { batch: 1, height, width }
-    const session: Session = await this.components.session(
-      {
-        folder: autoencoder.folder,
-        key: JSON.stringify(shape),
-        graph: () => autoencoder.decoder(shape),
-        alsoKnown: () => autoencoder.encoder({ batch: 1, height: 64, width: 64 }).params.values(),
-      },
-      context,
-    )
+    const session = await this.components.session(this.decoderRequest(height, width), context)
+    context.recorder?.ran(autoencoder.folder, session)
     const { scalingFactor, shiftFactor } = autoencoder
     const { sample } = await session.run(
       { latents: latents.map((value) => value / scalingFactor + shiftFactor) },

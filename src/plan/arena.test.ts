@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type Lifetime, liveLowerBound, placeBySize } from './arena.ts'
+import { type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 
 const lifetimes = fc.array(
   fc
@@ -12,7 +12,7 @@ const lifetimes = fc.array(
 test('no two tensors that live at the same time overlap, none crosses a page, offsets are aligned', () => {
   fc.assert(
     fc.property(lifetimes, fc.constantFrom(5120, 8192, 1 << 20), (tensors, pageBytes) => {
-      const { offsets, sizeBytes } = placeBySize(tensors, { alignment: 256, pageBytes })
+      const { offsets, sizeBytes } = placeTensors(tensors, { alignment: 256, pageBytes })
       tensors.forEach((a, i) => {
         const start = offsets[i]!
         expect(start % 256).toBe(0)
@@ -34,12 +34,12 @@ test('a tensor that dies makes room', () => {
     { sizeBytes: 512, first: 1, last: 2 },
     { sizeBytes: 512, first: 2, last: 3 },
   ]
-  expect(placeBySize(tensors, { alignment: 256, pageBytes: 1 << 20 }).sizeBytes).toBe(1024)
+  expect(placeTensors(tensors, { alignment: 256, pageBytes: 1 << 20 }).sizeBytes).toBe(1024)
   expect(liveLowerBound(tensors)).toBe(1024)
 })
 
 test('a tensor larger than a page is refused', () => {
-  expect(() => placeBySize([{ sizeBytes: 513, first: 0, last: 0 }], { alignment: 256, pageBytes: 512 })).toThrow(
+  expect(() => placeTensors([{ sizeBytes: 513, first: 0, last: 0 }], { alignment: 256, pageBytes: 512 })).toThrow(
     RangeError,
   )
 })

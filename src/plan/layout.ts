@@ -4,7 +4,7 @@ import type { Storage } from '../kernels/family.ts'
 import { f16ToF32, f32ToF16, type StorageDType } from '../tensor/dtype.ts'
 
 /** Bytes of one channel group (four elements), or of one element for 'int'. */
-const unitBytes: Record<Storage, number> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4 }
+export const groupBytes: Record<Storage, number> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4 }
 
 export interface RowLayout {
   readonly rows: number
@@ -21,7 +21,7 @@ export function rowLayout(shape: Shape): RowLayout {
 
 export function storageBytes(shape: Shape, storage: Storage): number {
   const { rows, channels, groups4 } = rowLayout(shape)
-  return (storage === 'int' ? rows * channels : rows * groups4) * unitBytes[storage]
+  return (storage === 'int' ? rows * channels : rows * groups4) * groupBytes[storage]
 }
 
 /** How floats are stored on a device: halves need no shader-f16, only other loads and stores. */
@@ -68,9 +68,10 @@ export function unpackTensor(
   const { rows, channels } = rowLayout(shape)
   const all = storage === 'f32' ? new Float32Array(bytes) : f16ToF32(new Uint16Array(bytes))
   const values = new Float32Array(rows * channels)
-  for (let r = 0; r < rows; r++) {
+  // Element by element: a view of each row would cost ten times its copy where rows are short, as a picture's are.
+  for (let r = 0, to = 0; r < rows; r++) {
     const start = (offset4 + r * stride4) * 4
-    values.set(all.subarray(start, start + channels), r * channels)
+    for (let c = 0; c < channels; c++) values[to++] = all[start + c]!
   }
   return values
 }

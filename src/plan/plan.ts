@@ -1,24 +1,36 @@
 // Turns a graph into a program: kernels chosen, intermediates placed, weights listed. Nothing here touches a device.
 import { PhospheneError } from '../error.ts'
 import type { Graph, Node, Value } from '../graph/graph.ts'
-import { type Choice, chooseVariant } from '../kernels/choose.ts'
-import { families } from '../kernels/families.ts'
-import type { BindingRole, Capabilities, Family, Operand, PreparedWeight, Request, Storage } from '../kernels/family.ts'
+import type { Candidate, Choice } from '../kernels/choose.ts'
+import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
-import { type Lifetime, liveLowerBound, placeBySize } from './arena.ts'
-import { reuseInPlace } from './in-place.ts'
-import { floatStorage, padRows, rowLayout, storageBytes } from './layout.ts'
-import { resolveViews, type View } from './views.ts'
+import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
+import { ConstantList } from './constants.ts'
+import { floatStorage, rowLayout, storageBytes } from './layout.ts'
+import type { Memory } from './memory.ts'
+import { chooseMemory } from './order.ts'
+import { type BoundValue, bindingAlignment, type StepRequest, stepRequests } from './requests.ts'
+import { type SharedChoices, sharedChoices } from './shared-choices.ts'
+import { operandsOf } from './views.ts'
+import { type PlannedWeight, WeightList } from './weights.ts'
+
+export type { PlannedWeight } from './weights.ts'
 
 export interface PlanOptions {
   readonly dtype: StorageDType
   readonly capabilities: Capabilities
   /** Size of the arena's buffers; WebGPU's default binding limit unless said. */
   readonly pageBytes?: number
+  /** To this size the arena may grow for the sake of kernels' scratch. Whether all else fits is `planWithin`'s business. */
+  readonly arenaBytes?: number
   /** Forces a variant by op name, for tests and comparisons. */
   readonly variants?: Readonly<Record<string, string>>
+  /** Whether outputs are kept in buffers of their own, bound by name like inputs: those of a program that runs after this one. */
+  readonly keepOutputs?: boolean
   /** Chooses by other means than estimated cost, such as measurement. */
   readonly choose?: (family: Family<unknown>, request: Request<unknown>) => Choice
+  /** Remembers estimates and texts from plan to plan: of one device, and with the same `variants`. */
+  readonly ranked?: SharedChoices | undefined
 }
 
 /** What a binding gets. */
@@ -26,6 +38,7 @@ export type Location =
   | { readonly kind: 'arena'; readonly offset: number; readonly bytes: number }
   | { readonly kind: 'weight'; readonly index: number }
   | { readonly kind: 'input'; readonly name: string }
+  | { readonly kind: 'constant'; readonly offset: number; readonly bytes: number }
 
 export interface PlannedDispatch {
   readonly label: string
@@ -43,13 +56,6 @@ export interface PlannedStep {
   readonly bytesMoved: number
 }
 
-/** A parameter (or constant) in the layout that its kernel wants. */
-export interface PlannedWeight {
-  readonly value: Value
-  readonly layout: PreparedWeight
-  readonly bytes: number
-}
-
 /** Where a graph's input or output lies. */
 export interface Placement {
   readonly value: Value
@@ -65,6 +71,8 @@ export interface Plan {
   readonly storage: Storage
   readonly steps: readonly PlannedStep[]
   readonly weights: readonly PlannedWeight[]
+  /** What kernels read as `var<uniform>`: locations of kind 'constant' are ranges of it. */
+  readonly constants: Uint32Array<ArrayBuffer>
   readonly inputs: ReadonlyMap<string, Placement>
   readonly outputs: ReadonlyMap<string, Placement>
   readonly pageBytes: number
@@ -81,200 +89,206 @@ export interface ArenaTensor extends Lifetime {
   readonly offset: number
 }
 
+/** A plan with its arena tensor by tensor. */
+export interface ArenaPlan extends Plan {
+  readonly arena: readonly ArenaTensor[]
+}
+
 const defaultPageBytes = 128 * 1024 * 1024
 
-/** Plans `graph` for a device. Raises 'plan/too-large' where a tensor fits no buffer. */
-export function planGraph(graph: Graph, options: PlanOptions): Plan & { readonly arena: readonly ArenaTensor[] } {
+/**
+ * To what size an arena may grow for scratch where no limit is given: on CPU adapters small ones to 32 MB, on GPUs to 44 MB,
+ * since faster kernels are what scratch buys there (twice as much would make SD 1.5's step 3 % faster by estimate); large ones
+ * by an eighth.
+ */
+function grown(bytes: number, { kind }: Capabilities): number {
+  return bytes > 128e6 ? 1.125 * bytes : Math.max(bytes, kind === 'gpu' ? 44e6 : 32e6)
+}
+
+/**
+ * Plans `graph` for a device. Raises 'plan/too-large' where a tensor fits no buffer.
+ * @param known what `chooseMemory` found for this graph and storage, where it was asked already
+ */
+export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): ArenaPlan {
   const { capabilities } = options
   const storage = floatStorage(options.dtype, capabilities.shaderF16)
-  const storageOf = (value: Value): Storage => (value.kind === 'int' ? 'int' : storage)
-  const { views, steps } = resolveViews(graph)
-  const memory = reuseInPlace(graph, steps, views) // base value → the value whose memory it takes
-  const ownerOf = (value: Value): Value => memory.get(views.get(value)!.base) ?? views.get(value)!.base
-
-  const slots = new Map<Value, number>()
-  const slotOf = (owner: Value): number => {
-    const known = slots.get(owner)
-    if (known !== undefined) return known
-    slots.set(owner, slots.size)
-    return slots.size - 1
-  }
-  const operand = (value: Value): Operand => {
-    const view = views.get(value)!
-    const owner = ownerOf(value)
-    const space = owner.origin === 'node' ? 'arena' : owner.origin === 'input' ? 'state' : 'weight'
-    return {
-      slot: slotOf(owner),
-      shape: value.shape,
-      storage: storageOf(value),
-      ...rowLayout(value.shape),
-      ...strides(view),
-      space,
-    }
-  }
-
-  const weights: PlannedWeight[] = []
-  const weightIndex = new Map<string, number>()
-  const weight = (value: Value, prepared: PreparedWeight | undefined): number => {
-    const layout = prepared ?? rowsOfChannels(value)
-    const key = `${value.id} ${layout.key}`
-    let index = weightIndex.get(key)
-    if (index === undefined) {
-      index = weights.length
-      weightIndex.set(key, index)
-      weights.push({ value, layout, bytes: layout.elements * (storage === 'f32' ? 4 : 2) })
-    }
-    return index
-  }
-
-  // Every tensor of the arena: owners of values, then scratch, with the steps between which they live.
-  const lifetimes: { label: string; sizeBytes: number; first: number; last: number }[] = []
+  const storageOf = ({ kind }: Value): Storage => (kind === 'float' ? storage : kind)
+  const bytesOf = (base: Value): number => storageBytes(base.shape, storageOf(base))
+  for (const value of graph.inputs.values())
+    if (!isRead(graph, value)) throw internal(`input ${value.name} is used by no node`)
+  const memory = known ?? chooseMemory(graph, bytesOf)
+  const { steps, views, ownerOf } = memory
+  // Tensors that live for more than a step are placed first: kernels' scratch goes where these leave room.
+  const tensors: (Lifetime & { readonly label: string })[] = []
   const tensorOf = new Map<Value, number>()
-  const touch = (owner: Value, step: number): number => {
-    let index = tensorOf.get(owner)
-    if (index === undefined) {
-      index = lifetimes.length
-      tensorOf.set(owner, index)
-      lifetimes.push({
-        label: owner.name,
-        sizeBytes: storageBytes(owner.shape, storageOf(owner)),
-        first: step,
-        last: step,
-      })
-    }
-    lifetimes[index]!.last = Math.max(lifetimes[index]!.last, step)
-    return index
+  const kept = options.keepOutputs ? keptOutputs(graph, memory) : new Map<Value, string>()
+  for (const [owner, lifetime] of memory.lifetimes) {
+    if (kept.has(owner)) continue
+    tensorOf.set(owner, tensors.length)
+    tensors.push({ label: owner.name, sizeBytes: bytesOf(owner), ...lifetime })
   }
+  const pageBytes = pageSize(graph, tensors, options)
+  const arena = { alignment: bindingAlignment, pageBytes }
+  const layout = placeTensors(tensors, arena)
+  const offsets = [...layout.offsets]
+  const space = new FreeSpace(tensors, layout, arena)
+  const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
+  let arenaBytes = layout.sizeBytes
+  let largestBindingBytes = 0
 
-  type Pending = { kind: 'arena'; tensor: number } | Exclude<Location, { kind: 'arena' }>
-  const locate = (value: Value, step: number): Pending => {
+  const requestsOf = stepRequests(memory, storageOf, capabilities, (owner) => tensorOf.has(owner))
+  const ranked = options.ranked ?? sharedChoices()
+  // Beside matrix units the forms that save products lose.
+  const savesProducts = options.arenaBytes !== undefined && capabilities.matrixShapes.length === 0
+  /** The cheapest kernel whose scratch finds room at this step, else the one that needs the least more. */
+  const choose = ({ family, request }: StepRequest, step: number) => {
+    const preferred = options.choose?.(family, request)
+    const byCost = ranked(family, request, options.variants?.[family.op])
+    const candidates = savesProducts ? byProducts(byCost) : byCost
+    let best: { candidate: Pick<Candidate, 'choice'>; scratch: ReturnType<FreeSpace['fit']> } | undefined
+    for (const candidate of preferred ? [asCandidate(preferred), ...candidates] : candidates) {
+      const scratch = space.fit(step, candidate.scratch())
+      if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
+      if (scratch.end <= room) break
+    }
+    return { choice: best!.candidate.choice(), scratch: best!.scratch }
+  }
+  const weights = new WeightList(storage === 'f32' ? 4 : 2)
+  const constants = new ConstantList()
+  const locate = ({ value, start, end }: BoundValue): Location => {
     const owner = ownerOf(value)
     if (owner.origin === 'input') return { kind: 'input', name: owner.name }
-    return { kind: 'arena', tensor: touch(owner, step) }
+    if (kept.has(owner)) return { kind: 'input', name: kept.get(owner)! }
+    if (owner.origin !== 'node') return { kind: 'weight', index: weights.indexOf(owner, undefined) }
+    const offset = offsets[tensorOf.get(owner)!]! + start
+    largestBindingBytes = Math.max(largestBindingBytes, end - start)
+    return { kind: 'arena', offset, bytes: end - start }
   }
-
-  const pending = steps.map((node, step) => {
-    const request: Request<unknown> = {
-      attrs: node.attrs,
-      inputs: node.inputs.map(operand),
-      output: operand(node.output),
-      ...(node.epilogue ? { epilogue: { expr: node.epilogue.expr, inputs: node.epilogue.inputs.map(operand) } } : {}),
-      capabilities,
-    }
-    const family = families[node.op.name as keyof typeof families]
-    if (!family) throw internal(`no kernel family for ${node.op.name} (${node.scope})`)
-    const choice =
-      options.choose?.(family as Family<unknown>, request) ??
-      chooseVariant(family as Family<unknown>, request, options.variants?.[node.op.name])
-    const resolve = (role: BindingRole): Pending => {
-      switch (role.kind) {
-        case 'scratch': {
-          const sizeBytes = choice.kernel.scratch[role.index]!
-          const label = `${node.output.name} scratch ${role.index}`
-          const known = lifetimes.findIndex((l) => l.label === label)
-          if (known >= 0) return { kind: 'arena', tensor: known }
-          lifetimes.push({ label, sizeBytes, first: step, last: step })
-          return { kind: 'arena', tensor: lifetimes.length - 1 }
-        }
-        case 'output':
-          return locate(node.output, step)
-        case 'input':
-        case 'epilogue': {
-          const value = (role.kind === 'input' ? node.inputs : node.epilogue!.inputs)[role.index]!
-          const { origin } = ownerOf(value)
-          if (origin !== 'param' && origin !== 'constant') return locate(value, step)
-          return {
-            kind: 'weight',
-            index: weight(value, role.kind === 'input' ? choice.prepared(role.index) : undefined),
+  const planned = steps.map((node, step): PlannedStep => {
+    const chosen = requestsOf(node).map((each) => {
+      const { choice, scratch } = choose(each, step)
+      choice.kernel.scratch.forEach((sizeBytes, i) => {
+        largestBindingBytes = Math.max(largestBindingBytes, sizeBytes)
+        tensors.push({ label: `${node.output.name} scratch ${i}`, sizeBytes, first: step, last: step })
+        offsets.push(scratch.offsets[i]!)
+      })
+      arenaBytes = Math.max(arenaBytes, scratch.end)
+      const bind = (role: BindingRole): Location => {
+        switch (role.kind) {
+          case 'scratch':
+            return { kind: 'arena', offset: scratch.offsets[role.index]!, bytes: choice.kernel.scratch[role.index]! }
+          case 'constant':
+            return { kind: 'constant', ...constants.rangeOf(choice.kernel.constants![role.index]!) }
+          case 'output':
+            return locate(each.output)
+          case 'epilogue':
+            return locate(each.epilogue[role.index]!)
+          case 'input': {
+            const bound = each.inputs[role.index]!
+            const { origin } = ownerOf(bound.value)
+            if (origin !== 'param' && origin !== 'constant') return locate(bound)
+            return { kind: 'weight', index: weights.indexOf(bound.value, choice.prepared(role.index)) }
           }
         }
       }
-    }
-    const dispatches = choice.kernel.dispatches.map((d) => ({ ...d, bindings: d.bindings.map(resolve) }))
-    // Values that a kernel aliases or leaves unbound still live at this step.
-    for (const value of [...node.inputs, ...(node.epilogue?.inputs ?? []), node.output])
-      if (ownerOf(value).origin === 'node') locate(value, step)
-    return { node, variant: choice.variant, dispatches }
-  })
-  for (const value of graph.outputs.values()) if (ownerOf(value).origin === 'node') touch(ownerOf(value), steps.length)
-
-  // WebGPU's default binding limit unless a tensor needs more and the device has it.
-  const most = capabilities.limits.maxStorageBufferBindingSize
-  const largest = lifetimes.reduce((a, b) => (b.sizeBytes > a.sizeBytes ? b : a), { label: '', sizeBytes: 0 })
-  if (largest.sizeBytes > most)
-    throw new PhospheneError({
-      code: 'plan/too-large',
-      message: `${graph.name}: ${largest.label} needs ${largest.sizeBytes} bytes in one binding; this device binds ${most}`,
-      fix: 'Draw a smaller picture or use --dtype f16.',
+      return { choice, dispatches: choice.kernel.dispatches.map((d) => ({ ...d, bindings: d.bindings.map(bind) })) }
     })
-  const heavy = weights.find(({ bytes }) => bytes > most)
-  if (heavy)
-    throw new PhospheneError({
-      code: 'plan/too-large',
-      message: `${graph.name}: the weight ${heavy.value.name} needs ${heavy.bytes} bytes in one binding; this device binds ${most}`,
-      fix: 'Use --dtype f16, which halves it.',
-    })
-  const pageBytes = Math.min(most, Math.max(options.pageBytes ?? defaultPageBytes, largest.sizeBytes))
-  const layout = placeBySize(lifetimes, { alignment: 256, pageBytes })
-  const settle = (p: Pending): Location =>
-    p.kind === 'arena' ? { kind: 'arena', offset: layout.offsets[p.tensor]!, bytes: lifetimes[p.tensor]!.sizeBytes } : p
-
-  const planned = pending.map(
-    ({ node, variant, dispatches }): PlannedStep => ({
+    return {
       node,
-      variant,
-      dispatches: dispatches.map((d) => ({ ...d, bindings: d.bindings.map(settle) })),
-      macs: node.op.cost(node.inputs, node.attrs as never, node.output).macs,
-      bytesMoved: [...new Set([...node.inputs, ...(node.epilogue?.inputs ?? []), node.output])].reduce(
+      variant: [...new Set(chosen.map(({ choice }) => choice.variant))].join(' + '),
+      dispatches: chosen.flatMap(({ dispatches }) => dispatches),
+      macs: chosen[0]?.choice.macs ?? node.op.cost(node.inputs, node.attrs as never, node.output).macs,
+      bytesMoved: [...new Set([...operandsOf(node), node.output])].reduce(
         (sum, v) => sum + storageBytes(v.shape, storageOf(v)),
         0,
       ),
-    }),
-  )
-  const place = (value: Value): Placement => ({
-    value,
-    location: settle(locate(value, steps.length)),
-    storage: storageOf(value),
-    ...strides(views.get(value)!),
-    bytes: storageBytes(ownerOf(value).shape, storageOf(value)),
+    }
   })
-  for (const value of graph.inputs.values())
-    if (!views.has(value)) throw internal(`input ${value.name} is used by no node`)
+  checkWeights(graph, weights.all, capabilities)
+
+  const place = (value: Value): Placement => {
+    const { stride4, offset4 } = views.of.get(value)!
+    const storage = storageOf(value)
+    const bytes = bytesOf(ownerOf(value))
+    return { value, location: locate({ value, start: 0, end: bytes }), storage, stride4, offset4, bytes }
+  }
   const inputs = new Map([...graph.inputs].map(([name, value]) => [name, place(value)]))
-  const outputs = new Map([...graph.outputs].map(([name, value]) => [name, place(value)]))
   return {
     graph,
     storage,
     steps: planned,
-    weights,
+    weights: weights.all,
+    constants: constants.all(),
     inputs,
-    outputs,
+    outputs: new Map([...graph.outputs].map(([name, value]) => [name, place(value)])),
     pageBytes,
-    arenaBytes: layout.sizeBytes,
-    liveLowerBoundBytes: liveLowerBound(lifetimes),
-    weightBytes: weights.reduce((sum, w) => sum + w.bytes, 0),
+    arenaBytes,
+    liveLowerBoundBytes: liveLowerBound(tensors),
+    weightBytes: weights.all.reduce((sum, w) => sum + w.bytes, 0),
     inputBytes: [...inputs.values()].reduce((sum, p) => sum + p.bytes, 0),
-    largestBindingBytes: Math.max(...weights.map((w) => w.bytes), ...lifetimes.map((l) => l.sizeBytes)),
-    arena: lifetimes.map((l, i) => ({ ...l, offset: layout.offsets[i]! })),
+    largestBindingBytes: weights.all.reduce((most, { bytes }) => Math.max(most, bytes), largestBindingBytes),
+    arena: tensors.map((t, i) => ({ ...t, offset: offsets[i]! })),
   }
 }
 
-function strides(view: View): { stride4: number; offset4: number } {
-  return { stride4: view.stride4, offset4: view.offset4 }
+/** The owners of the graph's outputs, each with its output's name: whoever takes it finds it as an input of its own would lie. */
+function keptOutputs(graph: Graph, { views, ownerOf }: Memory): ReadonlyMap<Value, string> {
+  const kept = new Map<Value, string>()
+  for (const [name, value] of graph.outputs) {
+    const { base, stride4, offset4 } = views.of.get(value)!
+    const whole =
+      offset4 === 0 && stride4 === rowLayout(value.shape).groups4 && rowLayout(base.shape).groups4 === stride4
+    if (!whole || kept.has(ownerOf(value)) || value.origin !== 'node')
+      throw internal(`output ${name} of ${graph.name} cannot be kept: it shares its memory`)
+    kept.set(ownerOf(value), name)
+  }
+  return kept
 }
 
-function rowsOfChannels(value: Value): PreparedWeight {
-  const layout = rowLayout(value.shape)
-  return {
-    key: 'rows',
-    elements: layout.rows * layout.groups4 * 4,
-    permutation: {
-      sizes: [1, layout.rows, layout.groups4 * 4],
-      limits: [1, layout.rows, layout.channels],
-      strides: [0, layout.channels, 1],
-    },
-    pack: (source, target) => padRows(source, layout, target),
-  }
+/** WebGPU's default binding limit unless a tensor needs more and the device has it. */
+function pageSize(
+  graph: Graph,
+  tensors: readonly (Lifetime & { readonly label: string })[],
+  { capabilities, pageBytes = defaultPageBytes }: PlanOptions,
+): number {
+  const most = capabilities.limits.maxStorageBufferBindingSize
+  const largest = tensors.reduce((a, b) => (b.sizeBytes > a.sizeBytes ? b : a), { label: '', sizeBytes: 0 })
+  if (largest.sizeBytes > most)
+    throw tooLarge(graph, largest.label, largest.sizeBytes, most, 'Draw a smaller picture or use --dtype f16.')
+  return Math.min(most, Math.max(pageBytes, largest.sizeBytes))
+}
+
+function checkWeights(graph: Graph, weights: readonly PlannedWeight[], { limits }: Capabilities): void {
+  const most = limits.maxStorageBufferBindingSize
+  const heavy = weights.find(({ bytes }) => bytes > most)
+  if (heavy)
+    throw tooLarge(graph, `the weight ${heavy.value.name}`, heavy.bytes, most, 'Use --dtype f16, which halves it.')
+}
+
+function tooLarge(graph: Graph, what: string, bytes: number, most: number, fix: string): PhospheneError {
+  return new PhospheneError({
+    code: 'plan/too-large',
+    message: `${graph.name}: ${what} needs ${bytes} bytes in one binding; this device binds ${most}`,
+    fix,
+  })
+}
+
+/**
+ * Those of up to three times the lowest cost first, the fewest products in front. Of bands, many and small, launches are most of an
+ * estimate; counts of products are certain, and where memory is short they are what is paid with.
+ */
+function byProducts(candidates: readonly Candidate[]): readonly Candidate[] {
+  const close = candidates.filter(({ cost }) => cost <= 3 * candidates[0]!.cost)
+  const macs = ({ macs = Number.POSITIVE_INFINITY }: Candidate) => macs
+  return [...close.sort((a, b) => macs(a) - macs(b) || 0), ...candidates.slice(close.length)]
+}
+
+function asCandidate(choice: Choice): Candidate {
+  return { ...choice, choice: () => choice, scratch: () => choice.kernel.scratch }
+}
+
+function isRead(graph: Graph, value: Value): boolean {
+  return graph.nodes.some((node) => operandsOf(node).includes(value)) || [...graph.outputs.values()].includes(value)
 }
 
 function internal(message: string): PhospheneError {

@@ -5,17 +5,19 @@ import { openModel } from '../pipeline/model.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { nodeFolder } from '../weights/node-files.ts'
+import { type ArchOptions, type ArchReport, inspectArch } from './arch.ts'
+import type { PictureSize } from './components.ts'
 import { type InspectReport, inspectModel } from './inspect.ts'
 
-export interface InspectFolderOptions {
-  readonly width?: number | undefined
-  readonly height?: number | undefined
-  readonly count?: number | undefined
-  readonly guided?: boolean | undefined
+export interface InspectFolderOptions extends PictureSize {
   readonly dtype?: StorageDType | undefined
   /** Undefined: any device that has WebGPU's defaults and nothing more. */
   readonly device?: 'gpu' | 'software' | undefined
   readonly adapter?: string | undefined
+  /** Whether each component's plan is told step by step. */
+  readonly details?: boolean | undefined
+  /** For everything but weights. */
+  readonly memoryBytes?: number | undefined
 }
 
 /** The limits that every WebGPU device has (W3C WebGPU, 3.6.2), and no feature. */
@@ -38,8 +40,25 @@ const leastCapabilities: Capabilities = {
 /** Raises 'model/…', 'weights/…', 'device/none', 'plan/too-large'. */
 export async function inspectFolder(path: string, options: InspectFolderOptions): Promise<InspectReport> {
   const model = await openModel(nodeFolder(path))
-  const report = (capabilities: Capabilities) =>
-    inspectModel(model, { ...options, dtype: options.dtype ?? 'f16', capabilities })
+  return forDevice(options, (capabilities) =>
+    inspectModel(model, { ...options, dtype: options.dtype ?? 'f16', capabilities }),
+  )
+}
+
+/** A well-known model (sd15, sd21, sdxl) or a folder's configs. Raises what `inspectArch` raises, 'device/none'. */
+export function inspectArchitecture(
+  arch: string,
+  options: InspectFolderOptions & Pick<ArchOptions, 'batch'>,
+): Promise<ArchReport> {
+  return forDevice(options, (capabilities) =>
+    inspectArch(arch, { ...options, dtype: options.dtype ?? 'f16', capabilities }),
+  )
+}
+
+async function forDevice<T>(
+  options: Pick<InspectFolderOptions, 'device' | 'adapter'>,
+  report: (capabilities: Capabilities) => Promise<T>,
+): Promise<T> {
   if (options.device === undefined) return report(leastCapabilities)
   const device = await openDevice({ kind: options.device, adapter: options.adapter })
   try {

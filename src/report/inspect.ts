@@ -1,24 +1,22 @@
 // What a model consists of, and what running it will take: graph, kernels and memory, before anything is loaded.
 import type { Graph } from '../graph/graph.ts'
 import type { Capabilities } from '../kernels/family.ts'
-import { optimise } from '../passes/passes.ts'
 import type { Model } from '../pipeline/model.ts'
-import { resolveJob } from '../pipeline/options.ts'
-import { planGraph } from '../plan/plan.ts'
+import type { Plan } from '../plan/plan.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { checkParams } from '../weights/check.ts'
-import { type Component, openComponent } from '../weights/folder.ts'
+import { openComponent } from '../weights/folder.ts'
+import { type ComponentDetails, componentDetails } from './component-details.ts'
+import { type ModelComponent, modelComponents, type PictureSize } from './components.ts'
+import { planComponent } from './planned.ts'
 
-export interface InspectOptions {
-  /** In pixels; the model's own size by default. */
-  readonly width?: number | undefined
-  readonly height?: number | undefined
-  /** Pictures at once. */
-  readonly count?: number | undefined
-  /** Whether the denoiser runs both branches. */
-  readonly guided?: boolean | undefined
+export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
   readonly capabilities: Capabilities
+  /** Whether each component's plan is told step by step. */
+  readonly details?: boolean | undefined
+  /** For everything but weights. */
+  readonly memoryBytes?: number | undefined
 }
 
 export interface ComponentReport {
@@ -36,16 +34,25 @@ export interface ComponentReport {
     readonly nodesByOp: Readonly<Record<string, number>>
     readonly macs: number
   }
-  readonly plan: {
-    readonly dispatches: number
-    readonly kernels: Readonly<Record<string, number>>
-    readonly pipelines: number
-    readonly weightBytes: number
-    readonly arenaBytes: number
-    readonly liveLowerBoundBytes: number
-    readonly largestBindingBytes: number
-    readonly bytesMoved: number
-  }
+  /** Of a run: the denoiser's is a step. */
+  readonly plan: PlanReport
+  /** What is computed once a picture, before the runs. */
+  readonly prelude?: PlanReport | undefined
+  readonly details?: ComponentDetails
+}
+
+export interface PlanReport {
+  readonly macs: number
+  readonly dispatches: number
+  readonly kernels: Readonly<Record<string, number>>
+  readonly pipelines: number
+  readonly weightBytes: number
+  readonly arenaBytes: number
+  /** Inputs, what the prelude left among them. */
+  readonly stateBytes: number
+  readonly liveLowerBoundBytes: number
+  readonly largestBindingBytes: number
+  readonly bytesMoved: number
 }
 
 export interface InspectReport {
@@ -65,47 +72,34 @@ export interface InspectReport {
 
 /** Raises what opening the weights raises, 'options/size' for sizes that the model cannot draw, 'plan/too-large'. */
 export async function inspectModel(model: Model, options: InspectOptions): Promise<InspectReport> {
-  const { denoiser, autoencoder, textEncoders, className } = model.parts
-  const { guided = model.defaults.guidance > 1 } = options
-  const job = resolveJob(model, { prompt: '', width: options.width, height: options.height, count: options.count })
-  const { latentHeight: height, latentWidth: width } = job
-  const count = job.prompts.length
-  const batch = guided ? 2 * count : count
-
+  const { width, height, count, components: parts } = modelComponents(model, options)
   const components: ComponentReport[] = []
-  for (const encoder of textEncoders)
-    components.push(await componentReport(model, encoder.folder, encoder.graph({ batch: 1 }), [], options))
-  const unet = denoiser.graph({ batch, height, width, tokens: textEncoders[0]!.tokens })
-  components.push(await componentReport(model, denoiser.folder, unet, [], options))
-  const decoder = autoencoder.decoder({ batch: 1, height, width })
-  const encoder = autoencoder.encoder({ batch: 1, height: 64, width: 64 })
-  components.push(await componentReport(model, autoencoder.folder, decoder, [...encoder.params.keys()], options))
-
+  for (const part of parts) components.push(await componentReport(model, part, options))
   return {
     model: model.files.label,
-    className,
-    width: job.width,
-    height: job.height,
+    className: model.parts.className,
+    width,
+    height,
     count,
     dtype: options.dtype,
     scheduler: model.scheduler,
     defaults: model.defaults,
     components,
-    weightBytes: components.reduce((sum, each) => sum + each.plan.weightBytes, 0),
+    weightBytes: components.reduce((sum, { plan, prelude }) => sum + plan.weightBytes + (prelude?.weightBytes ?? 0), 0),
     arenaBytes: Math.max(...components.map((each) => each.plan.arenaBytes)),
   }
 }
 
 async function componentReport(
   model: Model,
-  folder: string,
-  graph: Graph,
-  alsoKnown: readonly string[],
+  component: ModelComponent,
   options: InspectOptions,
 ): Promise<ComponentReport> {
-  const source = await openComponent(model.files, folder as Component)
+  const { folder, graph, held, alsoKnown } = component
+  const source = await openComponent(model.files, folder)
   try {
-    const unknownTensors = checkParams(graph.params.values(), source).filter((name) => !alsoKnown.includes(name))
+    const known = new Set(alsoKnown.map((param) => param.name))
+    const unknownTensors = checkParams(graph.params.values(), source).filter((name) => !known.has(name))
     const fileBytes: Record<string, number> = {}
     let parameters = 0
     for (const { name, shape } of graph.params.values()) {
@@ -113,6 +107,9 @@ async function componentReport(
       fileBytes[dtype] = (fileBytes[dtype] ?? 0) + byteLength
       parameters += shape.reduce((product, size) => product * size, 1)
     }
+    const { dtype, capabilities } = options
+    const limit = options.memoryBytes === undefined ? undefined : { bytes: options.memoryBytes, besideBytes: 0 }
+    const { plan, prelude } = planComponent({ graph, held }, { dtype, capabilities }, limit)
     return {
       folder,
       file: source.label,
@@ -120,7 +117,9 @@ async function componentReport(
       parameters,
       unknownTensors,
       graph: graphReport(graph),
-      plan: planReport(graph, options),
+      plan: planReport(plan),
+      prelude: prelude && planReport(prelude),
+      ...(options.details ? { details: componentDetails(component, plan) } : {}),
     }
   } finally {
     await source.close()
@@ -137,15 +136,16 @@ function graphReport(graph: Graph): ComponentReport['graph'] {
   }
 }
 
-function planReport(graph: Graph, { dtype, capabilities }: InspectOptions): ComponentReport['plan'] {
-  const plan = planGraph(optimise(graph), { dtype, capabilities })
+function planReport(plan: Plan): PlanReport {
   const dispatches = plan.steps.flatMap((step) => step.dispatches)
   return {
+    macs: plan.steps.reduce((sum, step) => sum + step.macs, 0),
     dispatches: dispatches.length,
     kernels: counted(plan.steps.map((step) => `${step.node.op.name}/${step.variant}`)),
     pipelines: new Set(dispatches.map((each) => each.wgsl)).size,
     weightBytes: plan.weightBytes,
     arenaBytes: plan.arenaBytes,
+    stateBytes: plan.inputBytes,
     liveLowerBoundBytes: plan.liveLowerBoundBytes,
     largestBindingBytes: plan.largestBindingBytes,
     bytesMoved: plan.steps.reduce((sum, step) => sum + step.bytesMoved, 0),

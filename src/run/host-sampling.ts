@@ -5,33 +5,26 @@ import type { HostTensor, Sampling, SamplingOptions, Session, StepRow } from './
 type Slots = ReadonlyMap<string, Float32Array>
 
 /** Runs `model` and rows over slots kept in host memory. Which executor loaded the model does not matter. */
-export function hostSampling(model: Session, options: SamplingOptions): Sampling {
+export async function hostSampling(model: Session, options: SamplingOptions): Promise<Sampling> {
   const elements = options.shape.reduce((product, size) => product * size, 1)
   const slots = new Map(options.slots.map((name) => [name, new Float32Array(elements)]))
   let finite = true
+  await model.hold(options.conditions)
   const slot = (name: string): Float32Array => slots.get(name) ?? unknownName(name, slots)
   return {
+    depth: 1,
     write(name, values) {
       slot(name).set(values)
     },
     async step(row, inputs, noise, signal) {
       const outputs = await model.run(
-        {
-          ...options.conditions,
-          ...inputs,
-          [options.modelInput]: modelInput(slot('x'), row.inputScale, options.branches),
-        },
+        { ...inputs, [options.modelInput]: modelInput(slot('x'), row.inputScale, options.branches) },
         signal,
       )
       const raw = outputs[options.modelOutput]
       if (!raw) throw internal(`the model has no output ${options.modelOutput}`)
       if (!applyRow(row, slots, guide(raw, elements, options), noise)) finite = false
-    },
-    async read(name) {
-      return slot(name).slice()
-    },
-    async finite() {
-      return finite
+      return { finite, latents: () => slot('x').slice() }
     },
     dispose() {
       slots.clear()

@@ -22,6 +22,9 @@ export function blobBytes(blob: Blob, name: string): ByteSource {
         )
       }
     },
+    async readInto(offset, target) {
+      target.set(await source.read(offset, target.length))
+    },
     async close() {},
   }
   return source

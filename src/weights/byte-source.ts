@@ -10,6 +10,8 @@ export interface ByteSource {
   readonly path?: string
   /** Exactly `length` bytes, or a PhospheneError. */
   read(offset: number, length: number): Promise<Uint8Array>
+  /** Fills `target` with the bytes from `offset` on, or a PhospheneError. */
+  readInto(offset: number, target: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 
@@ -36,6 +38,9 @@ export function memoryBytes(name: string, bytes: Uint8Array): ByteSource {
     async read(offset, length) {
       checkRange(source, offset, length)
       return bytes.subarray(offset, offset + length)
+    },
+    async readInto(offset, target) {
+      target.set(await source.read(offset, target.length))
     },
     async close() {},
   }

@@ -61,6 +61,9 @@ function httpBytes(get: Fetch, url: string, size: number, start: Uint8Array): By
         throw httpError(url, `bytes from ${offset} were asked for, those from ${first} came`)
       return bytes
     },
+    async readInto(offset, target) {
+      target.set(await source.read(offset, target.length))
+    },
     async close() {},
   }
   return source

@@ -33,14 +33,18 @@ function fileBytes(handle: FileHandle, name: string, path: string, size: number)
     async read(offset, length) {
       checkRange(source, offset, length)
       const bytes = new Uint8Array(length)
+      await source.readInto(offset, bytes)
+      return bytes
+    },
+    async readInto(offset, target) {
+      checkRange(source, offset, target.length)
       let done = 0
-      while (done < length) {
-        const { bytesRead } = await readInto(handle, name, bytes, done, offset)
+      while (done < target.length) {
+        const bytesRead = await readSome(handle, name, target.subarray(done), offset + done)
         if (bytesRead === 0)
           throw truncated(name, `the file ended at byte ${offset + done}; it had ${size} when opened`)
         done += bytesRead
       }
-      return bytes
     },
     async close() {
       if (!open) return
@@ -51,14 +55,14 @@ function fileBytes(handle: FileHandle, name: string, path: string, size: number)
   return source
 }
 
-async function readInto(handle: FileHandle, name: string, bytes: Uint8Array, done: number, offset: number) {
+async function readSome(handle: FileHandle, name: string, target: Uint8Array, offset: number): Promise<number> {
   try {
-    return await handle.read(bytes, done, Math.min(readBytes, bytes.length - done), offset + done)
+    return (await handle.read(target, 0, Math.min(readBytes, target.length), offset)).bytesRead
   } catch (error) {
     throw new PhospheneError(
       {
         code: 'weights/truncated',
-        message: `${name}: reading at byte ${offset + done} failed: ${reasonOf(error)}`,
+        message: `${name}: reading at byte ${offset} failed: ${reasonOf(error)}`,
         fix: 'Check the disk, and that the file stays open and unchanged while the model is in use.',
       },
       { cause: error },

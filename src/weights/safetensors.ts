@@ -39,6 +39,11 @@ function safetensorsSource(
       const entry = tensors.get(name) ?? missing(bytes.name, name)
       return bytes.read(entry.offset, entry.byteLength)
     },
+    async readInto(name, offset, target) {
+      const entry = tensors.get(name) ?? missing(bytes.name, name)
+      checkPart(entry, offset, target.length)
+      return bytes.readInto(entry.offset + offset, target)
+    },
     locate(name) {
       const entry = tensors.get(name)
       if (!entry || bytes.path === undefined) return undefined
@@ -46,6 +51,16 @@ function safetensorsSource(
     },
     close: () => bytes.close(),
   }
+}
+
+/** A part that reaches beyond its tensor would read the next one's bytes. */
+function checkPart({ name, byteLength }: HeaderEntry, offset: number, length: number): void {
+  if (offset >= 0 && offset + length <= byteLength) return
+  throw new PhospheneError({
+    code: 'internal',
+    message: `tensor ${name}: bytes ${offset} to ${offset + length} are asked for, it has ${byteLength}`,
+    fix: 'Report this, with the command that led to it.',
+  })
 }
 
 /** A tensor to write: its name, type and shape; its bytes come separately. */

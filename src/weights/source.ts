@@ -22,6 +22,8 @@ export interface WeightSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>
   /** The tensor's bytes, row-major, little-endian, at any alignment. Raises 'weights/missing-key'. */
   read(name: string): Promise<Uint8Array>
+  /** Fills `target` with the tensor's bytes from `offset` on. Raises 'weights/missing-key'. */
+  readInto(name: string, offset: number, target: Uint8Array): Promise<void>
   /** Undefined where the bytes lie in no local file, or not as they are read. */
   locate(name: string): TensorPlace | undefined
   close(): Promise<void>
@@ -59,6 +61,9 @@ export function renamed(source: WeightSource, rename: (tensor: TensorInfo) => Re
     async read(name) {
       return source.read(below.get(name) ?? missing(source.label, name))
     },
+    async readInto(name, offset, target) {
+      return source.readInto(below.get(name) ?? missing(source.label, name), offset, target)
+    },
     locate(name) {
       const under = below.get(name)
       return under === undefined ? undefined : source.locate(under)
@@ -79,6 +84,9 @@ export function joined(label: string, owner: ReadonlyMap<string, WeightSource>):
     tensors,
     async read(name) {
       return (owner.get(name) ?? missing(label, name)).read(name)
+    },
+    async readInto(name, offset, target) {
+      return (owner.get(name) ?? missing(label, name)).readInto(name, offset, target)
     },
     locate: (name) => owner.get(name)?.locate(name),
     async close() {

@@ -37,6 +37,7 @@ export const cases: readonly OpCase[] = [
   attend('width 80', 20, 35, 80),
   attend('width 160', 17, 33, 160),
   attend('width 128, one head', 65, 65, 128, { heads: 1 }),
+  attend('width 512, one head', 21, 37, 512, { heads: 1 }),
   attend('cross, 77 tokens', 64, 77, 12, { n: 2, heads: 8 }),
   attend('cross, 77 tokens, width 40', 37, 77, 40, { n: 2 }),
   attend('cross, 154 tokens', 16, 154, 8),

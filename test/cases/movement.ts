@@ -1,4 +1,4 @@
-// Cases of the ops that only move elements: embedding, upsample, concat, slice, reshape.
+// Cases of the ops that only move elements: embedding, upsample, concat, slice, reshape, rows.
 import { binary, input, siluExpr } from '../../src/graph/expr.ts'
 import type { CaseInput, OpCase } from './case.ts'
 
@@ -22,6 +22,14 @@ function concat(name: string, ...shapes: (readonly number[])[]): OpCase {
 
 function slice(shape: readonly number[], start: number, end: number): OpCase {
   return { name: `${shape} from ${start} to ${end}`, op: 'slice', inputs: [{ shape }], attrs: { start, end } }
+}
+
+function sliceRows(shape: readonly number[], start: number, end: number): OpCase {
+  return { name: `${shape} from ${start} to ${end}`, op: 'sliceRows', inputs: [{ shape }], attrs: { start, end } }
+}
+
+function joinRows(...shapes: (readonly number[])[]): OpCase {
+  return { name: shapes.join(' over '), op: 'joinRows', inputs: shapes.map((shape) => ({ shape })), attrs: {} }
 }
 
 function reshape(from: readonly number[], shape: readonly number[]): OpCase {
@@ -71,6 +79,20 @@ export const sliceCases: readonly OpCase[] = [
   slice([5, 9], 1, 9),
   slice([1, 2, 2, 5], 0, 5),
   { ...slice([2, 4, 4, 8], 4, 8), name: 'with an epilogue', epilogue: silu },
+]
+
+export const sliceRowsCases: readonly OpCase[] = [
+  sliceRows([1, 5, 3, 6], 0, 2),
+  sliceRows([1, 5, 3, 6], 4, 5),
+  sliceRows([1, 7, 12], 2, 6),
+  sliceRows([1, 4, 2, 3, 8], 1, 3),
+]
+
+export const joinRowsCases: readonly OpCase[] = [
+  joinRows([1, 3, 4, 8]),
+  joinRows([1, 2, 5, 6], [1, 3, 5, 6]),
+  joinRows([1, 1, 3, 3], [1, 4, 3, 3], [1, 1, 3, 3]),
+  joinRows([1, 5, 12], [1, 2, 12]),
 ]
 
 export const reshapeCases: readonly OpCase[] = [

@@ -1,6 +1,6 @@
-// Cases of groupNorm and layerNorm.
+// Cases of groupNorm, of its parts and of layerNorm.
 import { input, siluExpr } from '../../src/graph/expr.ts'
-import type { GroupNormAttrs, LayerNormAttrs } from '../../src/ops/attrs.ts'
+import type { GroupMomentsAttrs, GroupNormAttrs, LayerNormAttrs } from '../../src/ops/attrs.ts'
 import { type OpCase, vector } from './case.ts'
 
 interface Options {
@@ -26,6 +26,29 @@ function layer(name: string, shape: readonly number[], options: Options = {}): O
   return { name, op: 'layerNorm', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
 }
 
+function channelMoments(shape: readonly number[], rows: number, mean = 0): OpCase {
+  return { name: `${shape} by ${rows} rows`, op: 'channelMoments', inputs: [{ shape, mean }], attrs: { rows } }
+}
+
+function groupMoments(channels: number, groups: number, pixels: number, partPixels: number): OpCase {
+  const attrs: GroupMomentsAttrs = { groups, epsilon: 1e-5, pixels, partPixels }
+  const shape = [1, Math.ceil(pixels / partPixels), 2, channels]
+  // Squared deviations are not negative.
+  const inputs = [{ shape, mean: 10 }, vector(channels, 1)]
+  return {
+    name: `${channels} channels in ${groups}, ${pixels} pixels by ${partPixels}`,
+    op: 'groupMoments',
+    inputs,
+    attrs,
+  }
+}
+
+function normalise(name: string, shape: readonly number[], epilogue?: OpCase['epilogue']): OpCase {
+  const channels = shape.at(-1)!
+  const inputs = [{ shape }, { shape: [1, 2, channels], mean: 1, deviation: 0.5 }, vector(channels)]
+  return { name, op: 'normalise', inputs, attrs: {}, ...(epilogue ? { epilogue } : {}) }
+}
+
 const silu = { expr: siluExpr(input(0)), inputs: [] }
 
 export const groupNormCases: readonly OpCase[] = [
@@ -47,6 +70,29 @@ export const groupNormCases: readonly OpCase[] = [
   group('mean ten deviations away', [1, 8, 8, 16], 4, { mean: 10 }),
   group('small values, vae epsilon', [1, 8, 8, 16], 4, { deviation: 1e-3, epsilon: 1e-6 }),
   group('silu', [2, 6, 5, 12], 3, { epilogue: silu }),
+]
+
+export const channelMomentsCases: readonly OpCase[] = [
+  channelMoments([1, 1, 1, 1], 1),
+  channelMoments([1, 5, 7, 6], 2),
+  channelMoments([1, 4, 33, 40], 4),
+  channelMoments([1, 8, 16, 128], 3),
+  channelMoments([1, 6, 5, 12], 2, 10),
+]
+
+export const groupMomentsCases: readonly OpCase[] = [
+  groupMoments(4, 4, 1, 1),
+  groupMoments(8, 2, 64, 16),
+  groupMoments(10, 2, 35, 15),
+  groupMoments(14, 7, 40, 16),
+  groupMoments(96, 32, 100, 10),
+  groupMoments(320, 32, 4096, 256),
+]
+
+export const normaliseCases: readonly OpCase[] = [
+  normalise('one pixel', [1, 1, 1, 3]),
+  normalise('rows of an image', [1, 3, 7, 40]),
+  normalise('silu', [1, 2, 5, 14], silu),
 ]
 
 export const layerNormCases: readonly OpCase[] = [

@@ -10,7 +10,7 @@ import {
 import { clipText, lastHiddenState, parseClipTextConfig } from '../../src/models/clip-text.ts'
 import { unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
-import { optimise } from '../../src/passes/passes.ts'
+import { optimise, optimiseInParts } from '../../src/passes/passes.ts'
 import { goldenFolder } from './read-golden.ts'
 
 const json = (file: string) => JSON.parse(readFileSync(`${goldenFolder}fullsize/${file}`, 'utf8'))
@@ -46,7 +46,8 @@ describe('SD 1.5 at full size', () => {
   })
 
   it('asks for the same after the passes', () => {
-    for (const graph of [text, unet, decoder, encoder]) expect(shapes(optimise(graph))).toEqual(shapes(graph))
+    for (const graph of [text, unet, decoder, encoder])
+      expect(shapes(optimise(graph, { merge: false }))).toEqual(shapes(graph))
   })
 
   it('costs the products that were counted on paper, fused or not', () => {
@@ -55,8 +56,20 @@ describe('SD 1.5 at full size', () => {
     for (const graph of [text, unet, decoder, encoder]) expect(macs(optimise(graph))).toBe(macs(graph))
   })
 
+  it('asks for each of them once where products are merged, alone or as a part', () => {
+    for (const graph of [text, unet, decoder, encoder]) {
+      const parts = [...optimise(graph).params.values()].flatMap(({ name, parts }) => parts ?? [name])
+      expect(parts.toSorted()).toEqual([...graph.params.keys()].toSorted())
+    }
+    const { graph, prelude } = optimiseInParts(unet, ['encoder_hidden_states'])
+    const products = (each: Graph | undefined) => each!.nodes.filter(({ op }) => op.name === 'matmul')
+    expect(products(graph)).toHaveLength(99) // of 184: q, k and v are one, so are all 22 projections of the time
+    expect(products(prelude).map(({ output }) => output.shape)).toEqual([[1, 77, 24960]])
+    expect(macs(graph) + macs(prelude!)).toBe(macs(unet))
+  })
+
   it('is fused until no pointwise node is left in the UNet, and every feed-forward is gated', () => {
-    const { nodes } = optimise(unet)
+    const { nodes } = optimise(unet, { merge: false })
     expect(nodes.filter(({ op }) => op.name === 'pointwise' || op.name === 'slice')).toEqual([])
     expect(nodes.filter(({ attrs }) => 'gate' in (attrs as object))).toHaveLength(16)
   })

@@ -11,8 +11,8 @@ import { maskText } from '../layer-norm/workgroup-sum.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
-import { f32Text, u32Text } from '../wgsl/number.ts'
-import { attentionProblem, lowest, multiplyAdds, queryScale, tolerance } from './problem.ts'
+import { f32Text, sizeText, u32Text } from '../wgsl/number.ts'
+import { attentionProblem, bundleSize, groupsOf, lowest, multiplyAdds, queryScale, tolerance } from './problem.ts'
 
 interface Params {
   readonly lanes: number
@@ -27,19 +27,6 @@ interface Params {
   readonly writtenGroups: number
 }
 
-/** Heads from one whole-vec4 boundary to the next. */
-function bundleSize(width: number): number {
-  return width % 4 === 0 ? 1 : width % 2 === 0 ? 2 : 4
-}
-
-/** How many vec4s a head touches at most. */
-function groupsOf(width: number): number {
-  const aligned = Math.ceil(width / 4)
-  if (width % 4 === 0) return aligned
-  const starts = width % 2 === 0 ? [0, 2] : [0, 1, 2, 3]
-  return Math.max(...starts.map((start) => Math.ceil((start + width) / 4)))
-}
-
 function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const problem = attentionProblem(request)
   const { n, heads, width } = problem
@@ -51,8 +38,8 @@ function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const grid = splitGrid(Math.ceil((n * bundles * blocks) / params.lanes), request.capabilities.limits)
   const count = groupsOf(width)
   const groups = u32Text(count)
-  const lastGroup = u32Text(request.output.groups4 - 1)
-  const [queries, keys] = [u32Text(problem.queries), u32Text(problem.keys)]
+  const lastGroup = sizeText(request.output.groups4 - 1)
+  const [queries, keys] = [sizeText(problem.queries), sizeText(problem.keys)]
   const [perBlock, keyBlock] = [u32Text(params.queries), u32Text(params.keys)]
   const aligned = bundle === 1
   const group = (i: string) => (aligned ? `first + ${i}` : `min(first + ${i}, ${lastGroup})`)
@@ -61,7 +48,7 @@ function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const overGroups = (body: (i: string) => string) =>
     count <= params.writtenGroups
       ? Array.from({ length: count }, (_, i) => `    {\n${body(u32Text(i))}\n    }`).join('\n')
-      : `    for (var i = 0u; i < ${groups}; i++) {\n${body('i')}\n    }`
+      : `    for (var i = 0u; i < ${sizeText(count)}; i++) {\n${body('i')}\n    }`
   const at = (q: number, i: string) => (q === 0 ? i : `${u32Text(q)} * ${groups} + ${i}`)
   const masks = problem.keys % params.keys !== 0 || causal
   const visible = (q: number, key: string) => (causal ? `${key} <= query${q} && ${key} < ${keys}` : `${key} < ${keys}`)
@@ -90,15 +77,15 @@ ${aligned ? '' : maskText('inHead')}
 @compute @workgroup_size(${params.lanes})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let job = ${grid.index} * ${u32Text(params.lanes)} + lane;
-  if (job >= ${u32Text(n * bundles * blocks)}) { return; }
-  let block = job % ${u32Text(blocks)};
-  let bundle = job / ${u32Text(blocks)} % ${u32Text(bundles)};
-  let n = job / ${u32Text(blocks * bundles)};
+  if (job >= ${sizeText(n * bundles * blocks)}) { return; }
+  let block = job % ${sizeText(blocks)};
+  let bundle = job / ${sizeText(blocks)} % ${sizeText(bundles)};
+  let n = job / ${sizeText(blocks * bundles)};
 ${each((q) => `  let query${q} = min(block * ${perBlock} + ${u32Text(q)}, ${queries} - 1u);`)}
   var q: array<vec4<f32>, ${params.queries * groupsOf(width)}>;
   var o: array<vec4<f32>, ${params.queries * groupsOf(width)}>;
 ${aligned ? '' : each((q) => `  var carry${q} = vec4<f32>(0.0);`)}
-  let lastHead = min(bundle * ${u32Text(bundle)} + ${u32Text(bundle)}, ${u32Text(heads)});
+  let lastHead = min(bundle * ${u32Text(bundle)} + ${u32Text(bundle)}, ${sizeText(heads)});
   for (var head = bundle * ${u32Text(bundle)}; head < lastHead; head++) {
     let start = head * ${u32Text(width)};
     let end = start + ${u32Text(width)};
@@ -162,6 +149,7 @@ export const perQueryAttention: Variant<AttentionAttrs, Params> = {
       { lanes: 16, queries: 2, keys: 4, writtenGroups: 6 },
       { lanes: 16, queries: 4, keys: 4, writtenGroups: 4 },
     ],
+    lavapipe: [{ lanes: 8, queries: 1, keys: 2, writtenGroups: 0 }],
     gpu: [
       { lanes: 64, queries: 1, keys: 4, writtenGroups: 0 },
       { lanes: 64, queries: 2, keys: 4, writtenGroups: 0 },

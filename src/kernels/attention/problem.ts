@@ -35,3 +35,18 @@ export function multiplyAdds({ n, queries, keys, heads, width }: AttentionProble
 // In units of Σ p·|v|·(1 + what a logit's rounding does to its weight), as the op's reference bounds it: sums of d and of tk
 // terms err by about one such unit (0.65 seen); 8 leaves room for a GPU's exp2 (3 + 2|x| ulps). f16: one store.
 export const tolerance = { f32: 8, f16: 1.25 }
+
+/**
+ * Heads from one whole-vec4 boundary to the next: whoever computes them all writes the vec4s that they share, and nobody else.
+ */
+export function bundleSize(width: number): number {
+  return width % 4 === 0 ? 1 : width % 2 === 0 ? 2 : 4
+}
+
+/** How many vec4s a head touches at most. */
+export function groupsOf(width: number): number {
+  const aligned = Math.ceil(width / 4)
+  if (width % 4 === 0) return aligned
+  const starts = width % 2 === 0 ? [0, 2] : [0, 1, 2, 3]
+  return Math.max(...starts.map((start) => Math.ceil((start + width) / 4)))
+}

@@ -2,7 +2,7 @@
 import type { ConcatAttrs } from '../../ops/attrs.ts'
 import type { Family, Request, Variant } from '../family.ts'
 import { type GatherParams, gatherCost, gatherKernel, gatherSupports, gatherTunings } from '../pointwise/gather.ts'
-import { u32Text } from '../wgsl/number.ts'
+import { sizeText } from '../wgsl/number.ts'
 
 /** First channel of each input. */
 function starts(request: Request<ConcatAttrs>): number[] {
@@ -18,7 +18,7 @@ const nameOf = (_: unknown, i: number) => `x${i}`
 /** A chain of tests, last input first, each giving `take(input, start)` for places from `start` on. */
 function select(places: readonly number[], place: string, take: (name: string, start: string) => string): string {
   return places
-    .map((start, i) => `  if (${place} >= ${u32Text(start)}) { return ${take(nameOf(start, i), u32Text(start))}; }\n`)
+    .map((start, i) => `  if (${place} >= ${sizeText(start)}) { return ${take(nameOf(start, i), sizeText(start))}; }\n`)
     .slice(1)
     .reverse()
     .join('')
@@ -47,7 +47,7 @@ const channels: Variant<ConcatAttrs, GatherParams> = {
   supports: gatherSupports,
   cost: (request, params) => 3 * gatherCost(request, params),
   emit(request, params) {
-    const last = u32Text(request.output.channels - 1)
+    const last = sizeText(request.output.channels - 1)
     const take = (name: string, start: string) => `load_${name}(row, (c - ${start}) / 4u)[(c - ${start}) % 4u]`
     const value = `fn channel(row: u32, place: u32) -> f32 {
   let c = min(place, ${last});

@@ -1,15 +1,18 @@
 // Convolution without workgroup memory: each invocation computes a strip of `pixels` along a line × `groups` · 4 channels.
 //   for each strip and block of output groups (one an invocation):
 //     for ky, for four input channels: load the strip's columns once
-//       for kx (unrolled): 4 · groups × vec4 of weights (along o), 16 · pixels · groups multiply-adds from the same columns
+//       for kx (written out): 4 · groups × vec4 of weights (along o), 16 · pixels · groups multiply-adds from the same columns
 //     bias, epilogue, store
+// With `taps: 'looped'` kx is a loop around the one over channels: a third of the text, columns loaded kw times.
 // Right on CPU adapters, where barriers are dear; on GPUs `tiled` reuses weights across lines as well.
 import type { Conv2dAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Request, Variant } from '../family.ts'
 import { estimate } from '../matmul/cost.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable } from '../wgsl/io.ts'
-import { convProblemOf, convText, prepareConv } from './problem.ts'
+import { sizeText as size } from '../wgsl/number.ts'
+import { broadcastsConv } from './broadcast.ts'
+import { type ConvProblem, convProblemOf, convText, prepareConv } from './problem.ts'
 
 export interface DirectConvParams {
   /** Output pixels of a strip, output groups of four channels. */
@@ -18,6 +21,7 @@ export interface DirectConvParams {
   /** Invocations of a workgroup along output groups and along strips. */
   readonly lanesN: number
   readonly lanesM: number
+  readonly taps: 'written' | 'looped'
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -28,38 +32,44 @@ export const directConv: Variant<Conv2dAttrs, DirectConvParams> = {
   tunings: {
     software: [
       // SwiftShader, two cores: 4.0, 3.0 and 3.4 GFLOP/s on the starter's 3×3 shapes; 0.2, 0.12 and 0.1 s to compile.
-      { pixels: 8, groups: 2, lanesN: 4, lanesM: 4 },
-      { pixels: 4, groups: 2, lanesN: 4, lanesM: 4 },
-      { pixels: 8, groups: 1, lanesN: 1, lanesM: 16 },
-      { pixels: 1, groups: 2, lanesN: 4, lanesM: 4 },
+      { pixels: 8, groups: 2, lanesN: 4, lanesM: 4, taps: 'written' },
+      { pixels: 4, groups: 2, lanesN: 4, lanesM: 4, taps: 'written' },
+      { pixels: 8, groups: 1, lanesN: 1, lanesM: 16, taps: 'written' },
+      { pixels: 1, groups: 2, lanesN: 4, lanesM: 4, taps: 'written' },
     ],
+    lavapipe: [{ pixels: 4, groups: 1, lanesN: 8, lanesM: 2, taps: 'looped' }],
     gpu: [
-      { pixels: 4, groups: 2, lanesN: 8, lanesM: 8 },
-      { pixels: 4, groups: 1, lanesN: 8, lanesM: 8 },
-      { pixels: 2, groups: 1, lanesN: 1, lanesM: 64 },
+      { pixels: 4, groups: 2, lanesN: 8, lanesM: 8, taps: 'written' },
+      { pixels: 4, groups: 1, lanesN: 8, lanesM: 8, taps: 'written' },
+      { pixels: 2, groups: 1, lanesN: 1, lanesM: 64, taps: 'written' },
     ],
   },
-  supports: (request, { pixels, groups, lanesN, lanesM }) => {
+  supports: (request, { pixels, groups, lanesN, lanesM, taps }) => {
     const { kw } = convProblemOf(request)
     return (
       bindable(request) &&
       request.inputs[1]!.space === 'weight' &&
       lanesN * lanesM <= request.capabilities.limits.maxComputeInvocationsPerWorkgroup &&
       // The unrolled text: 48 · 4 multiply-adds of vec4 compile in 0.2 s on SwiftShader, twice as many in 0.7 s.
-      kw * pixels * groups <= 48
+      (taps === 'looped' ? 1 : kw) * pixels * groups <= 48
     )
   },
-  cost(request, { pixels, groups, lanesN, lanesM }) {
+  cost(request, { pixels, groups, lanesN, lanesM, taps }) {
     const { n, oh, ow, o4, c4, kh, kw, stride } = convProblemOf(request)
     const strips = n * oh * Math.ceil(ow / pixels)
-    return estimate(request.capabilities.kind, {
-      workgroups: Math.ceil(strips / lanesM) * Math.ceil(o4 / (groups * lanesN)),
-      invocations: lanesN * lanesM,
-      steps: kh * c4,
-      loads: (pixels - 1) * stride + kw + 4 * kw * groups,
-      products: 4 * kw * pixels * groups,
-      staged: false,
-    })
+    // One text for all convolutions is worth more than the strip that fits each best.
+    const texts = broadcastsConv(request) ? 4 : 1
+    return (
+      texts *
+      estimate(request.capabilities.kind, {
+        workgroups: Math.ceil(strips / lanesM) * Math.ceil(o4 / (groups * lanesN)),
+        invocations: lanesN * lanesM,
+        steps: kh * c4,
+        loads: (taps === 'looped' ? kw * pixels : (pixels - 1) * stride + kw) + 4 * kw * groups,
+        products: 4 * kw * pixels * groups,
+        staged: false,
+      })
+    )
   },
   prepare: (request, _params, index) => prepareConv(request, index),
   emit: emitDirect,
@@ -67,8 +77,69 @@ export const directConv: Variant<Conv2dAttrs, DirectConvParams> = {
   tolerance: { f32: 32, f16: 2 },
 }
 
-function emitDirect(request: Request<Conv2dAttrs>, { pixels, groups, lanesN, lanesM }: DirectConvParams): Kernel {
-  const { n, h, w, c4, oh, ow, o4, kh, kw, stride, top, left } = convProblemOf(request)
+/** A column of the input: where it lies, `p`, and whether it lies inside, `in`, where that is open. */
+function columnText(name: string, column: string, mayBeOutside: boolean, w: number, stride4: number): string[] {
+  if (!mayBeOutside) return [`let p${name} = u32(${column}) * ${size(stride4)};`]
+  return [
+    `let c${name} = ${column};`,
+    `let in${name} = c${name} >= 0 && c${name} < i32(${size(w)});`,
+    `let p${name} = u32(clamp(c${name}, 0, i32(${size(w - 1)}))) * ${size(stride4)};`,
+  ]
+}
+
+const columnLoad = (name: string, mayBeOutside: boolean) =>
+  `let a${name} = ${mayBeOutside ? `select(vec4<f32>(), at_x(line + p${name} + t), in${name})` : `at_x(line + p${name} + t)`};`
+
+/** All multiply-adds of a line of taps: kx written out, columns loaded once. Before the loop over lines; in it. */
+function writtenTaps(problem: ConvProblem, stride4: number, stripsX: number, { pixels, groups }: DirectConvParams) {
+  const { w, c4, o4, kw, stride, left } = problem
+  // Column j of a strip is input column x0 · stride + j − left: only some can lie outside, and which is known here.
+  const columns = range((pixels - 1) * stride + kw)
+  const lastX = (stripsX - 1) * pixels * stride
+  const mayBeOutside = (j: number) => j < left || lastX + j - left >= w
+  const products = range(kw).flatMap((kx) =>
+    range(4).flatMap((j) => [
+      `let k${kx}_${j} = tap + ${size((kx * c4 * 4 + j) * o4)};`,
+      ...range(groups).flatMap((g) => [
+        `let b${kx}_${j}_${g} = at_weight(k${kx}_${j} + h${g});`,
+        ...range(pixels).map((i) => `s${i}_${g} += a${i * stride + kx}.${lane[j]} * b${kx}_${j}_${g};`),
+      ]),
+    ]),
+  )
+  return {
+    before: columns.flatMap((j) => columnText(`${j}`, `first + ${j}`, mayBeOutside(j), w, stride4)),
+    line: `for (var t = 0u; t < ${size(c4)}; t++) {
+      let tap = (ky * ${size(kw * c4 * 4)} + t * 4u) * ${size(o4)};
+      ${[...columns.map((j) => columnLoad(`${j}`, mayBeOutside(j))), ...products].join('\n      ')}
+    }`,
+  }
+}
+
+/** The same as a loop over kx: each tap loads its own columns. */
+function loopedTaps({ w, c4, o4, kw, stride }: ConvProblem, stride4: number, { pixels, groups }: DirectConvParams) {
+  const columns = range(pixels)
+  const products = range(4).flatMap((j) =>
+    range(groups).flatMap((g) => [
+      `let b${j}_${g} = at_weight(tap + ${size(j * o4)} + h${g});`,
+      ...columns.map((i) => `s${i}_${g} += a${i}.${lane[j]} * b${j}_${g};`),
+    ]),
+  )
+  return {
+    before: [],
+    line: `for (var kx = 0u; kx < ${size(kw)}; kx++) {
+      ${columns.flatMap((i) => columnText(`${i}`, `first + ${i * stride} + i32(kx)`, true, w, stride4)).join('\n      ')}
+      for (var t = 0u; t < ${size(c4)}; t++) {
+        let tap = ((ky * ${size(kw)} + kx) * ${size(c4 * 4)} + t * 4u) * ${size(o4)};
+        ${[...columns.map((i) => columnLoad(`${i}`, true)), ...products].join('\n        ')}
+      }
+    }`,
+  }
+}
+
+function emitDirect(request: Request<Conv2dAttrs>, params: DirectConvParams): Kernel {
+  const { pixels, groups, lanesN, lanesM, taps } = params
+  const problem = convProblemOf(request)
+  const { n, h, w, oh, ow, o4, kh, stride, top, left } = problem
   const { stride4 } = request.inputs[0]!
   const stripsX = Math.ceil(ow / pixels)
   const strips = n * oh * stripsX
@@ -76,69 +147,45 @@ function emitDirect(request: Request<Conv2dAttrs>, { pixels, groups, lanesN, lan
   const grid = splitGrid(tilesN * Math.ceil(strips / lanesM), request.capabilities.limits)
   const { io, text } = convText(request)
   const wholeN = o4 % (groups * lanesN) === 0
-  // Column j of a strip is input column x0 · stride + j − left: only some can lie outside, and which is known here.
-  const columns = range((pixels - 1) * stride + kw)
-  const lastX = (stripsX - 1) * pixels * stride
-  const mayBeOutside = (j: number) => j < left || lastX + j - left >= w
-  const places = columns.flatMap((j) =>
-    mayBeOutside(j)
-      ? [
-          `let c${j} = first + ${j};`,
-          `let in${j} = c${j} >= 0 && c${j} < ${w};`,
-          `let p${j} = u32(clamp(c${j}, 0, ${w - 1})) * ${stride4}u;`,
-        ]
-      : [`let p${j} = u32(first + ${j}) * ${stride4}u;`],
-  )
-  const loads = columns.map((j) => {
-    const load = `at_x(line + p${j} + t)`
-    return `let a${j} = ${mayBeOutside(j) ? `select(vec4<f32>(), ${load}, in${j})` : load};`
-  })
-  const products = range(kw).flatMap((kx) =>
-    range(4).flatMap((j) => [
-      `let k${kx}_${j} = tap + ${(kx * c4 * 4 + j) * o4}u;`,
-      ...range(groups).flatMap((g) => [
-        `let b${kx}_${j}_${g} = at_weight(k${kx}_${j} + h${g});`,
-        ...range(pixels).map((i) => `s${i}_${g} += a${i * stride + kx}.${lane[j]} * b${kx}_${j}_${g};`),
-      ]),
-    ]),
-  )
+  const { before, line } =
+    taps === 'written' ? writtenTaps(problem, stride4, stripsX, params) : loopedTaps(problem, stride4, params)
   const results = range(pixels).flatMap((i) => range(groups).map((g) => `s${i}_${g}`))
   const wgsl = `${io.enables}${io.text}
 ${text}
 @compute @workgroup_size(${lanesN}, ${lanesM})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
   let tile = ${grid.index};
-  let strip = tile / ${tilesN}u * ${lanesM}u + lid.y;
-  if (strip >= ${strips}u) { return; }
-  let g0 = tile % ${tilesN}u * ${groups * lanesN}u + lid.x;
+  let strip = tile / ${size(tilesN)} * ${lanesM}u + lid.y;
+  if (strip >= ${size(strips)}) { return; }
+  let g0 = tile % ${size(tilesN)} * ${groups * lanesN}u + lid.x;
   ${range(groups - 1)
     .map((g) => `let g${g + 1} = g0 + ${(g + 1) * lanesN}u;`)
     .join('\n  ')}
   ${range(groups)
-    .map((g) => `let h${g} = ${wholeN ? `g${g}` : `min(g${g}, ${o4 - 1}u)`};`)
+    .map((g) => `let h${g} = ${wholeN ? `g${g}` : `min(g${g}, ${size(o4 - 1)})`};`)
     .join('\n  ')}
-  let x0 = strip % ${stripsX}u * ${pixels}u;
-  let oy = strip / ${stripsX}u % ${oh}u;
-  let image = strip / ${stripsX * oh}u;
+  let x0 = strip % ${size(stripsX)} * ${pixels}u;
+  let oy = strip / ${size(stripsX)} % ${size(oh)};
+  let image = strip / ${size(stripsX * oh)};
   let first = i32(x0 * ${stride}u) - ${left};
   ${results.map((s) => `var ${s} = vec4<f32>();`).join('\n  ')}
-  ${places.join('\n  ')}
+  ${before.join('\n  ')}
   let firstY = i32(oy * ${stride}u) - ${top};
-  let endY = u32(clamp(${h} - firstY, 0, ${kh}));
+  let endY = u32(clamp(i32(${size(h)}) - firstY, 0, ${kh}));
   for (var ky = u32(max(-firstY, 0)); ky < endY; ky++) {
-    let line = (image * ${h}u + u32(firstY + i32(ky))) * ${w * stride4}u;
-    for (var t = 0u; t < ${c4}u; t++) {
-      let tap = (ky * ${kw * c4 * 4}u + t * 4u) * ${o4}u;
-      ${[...loads, ...products].join('\n      ')}
-    }
+    let line = (image * ${size(h)} + u32(firstY + i32(ky))) * ${size(w * stride4)};
+    ${line}
   }
-  let row = (image * ${oh}u + oy) * ${ow}u + x0;
-  // A loop, since ${pixels * groups} copies of the epilogue would take longer to compile than all the rest.
-  var sums = array<vec4<f32>, ${pixels * groups}>(${results.join(', ')});
-  for (var i = 0u; i < ${pixels * groups}u; i++) {
+  let row = (image * ${size(oh)} + oy) * ${size(ow)} + x0;
+  // The results take turns: copies of the epilogue would take longer to compile than all the rest.
+  for (var i = 0u; i < ${size(pixels * groups)}; i++) {
     let x = i / ${groups}u;
     let group = g0 + i % ${groups}u * ${lanesN}u;
-    if (x0 + x < ${ow}u && group < ${o4}u) { finish(row + x, group, sums[i]); }
+    if (x0 + x < ${size(ow)} && group < ${size(o4)}) { finish(row + x, group, ${results[0]}); }
+    ${results
+      .slice(1)
+      .map((s, i) => `${results[i]} = ${s};`)
+      .join(' ')}
   }
 }
 `

@@ -4,6 +4,8 @@ import type { Family } from '../family.ts'
 import { directMatmul } from '../matmul/direct.ts'
 import { subgroupMatrixMatmul } from '../matmul/subgroup-matrix.ts'
 import { tiledMatmul } from '../matmul/tiled.ts'
+import { winogradConvs } from '../winograd/variant.ts'
+import { broadcastConv } from './broadcast.ts'
 import { directConv } from './direct.ts'
 import { pointwiseConv } from './pointwise.ts'
 import { subgroupMatrixConv } from './subgroup-matrix.ts'
@@ -17,7 +19,9 @@ export const conv2dFamily: Family<Conv2dAttrs> = {
     pointwiseConv(tiledMatmul),
     pointwiseConv(subgroupMatrixMatmul),
     directConv,
+    broadcastConv,
     tiledConv,
     subgroupMatrixConv,
+    ...winogradConvs,
   ],
 }

@@ -29,9 +29,17 @@ export function convProblemOf({ attrs, inputs, output }: Request<Conv2dAttrs>): 
   const [o, , kh, kw] = weight!.shape as [number, number, number, number]
   const [, oh, ow] = output.shape as [number, number, number, number]
   return {
-    ...{ n, h, w, c, oh, ow, o, kh, kw },
+    n,
+    h,
+    w,
+    c,
     c4: Math.ceil(c / 4),
+    oh,
+    ow,
+    o,
     o4: Math.ceil(o / 4),
+    kh,
+    kw,
     stride: attrs.stride,
     top: attrs.padding[0],
     left: attrs.padding[3],

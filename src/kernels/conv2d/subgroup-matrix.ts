@@ -9,9 +9,9 @@ import {
   matrixFits,
   matrixMain,
   matrixTiles,
-  partialFloats,
 } from '../matmul/matrix-text.ts'
-import { deviceHasMatrices, matrixCost, matrixTunings, operandsAreWide, sumSplits } from '../matmul/matrix-variant.ts'
+import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWide } from '../matmul/matrix-variant.ts'
+import { partialBytes, sumSplits } from '../matmul/splits.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
 import { convFinishText, convProblemOf, prepareConv } from './problem.ts'
@@ -77,8 +77,9 @@ ${split ? '' : convFinishText(request)}
 ${matrixMain(params, product)}`
   const first = { label: 'conv2d subgroup-matrix', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
   if (!split) return { dispatches: [first], scratch: [] }
+  const sums = matrixSums(params, sizes)
   return {
-    dispatches: [first, sumSplits(request, names, convFinishText(request), params, sizes)],
-    scratch: [params.splits * partialFloats(params, sizes) * 4],
+    dispatches: [first, sumSplits(request, names, convFinishText(request), sums)],
+    scratch: [partialBytes(sums)],
   }
 }

@@ -2,7 +2,7 @@
 import type { EmbeddingAttrs } from '../../ops/attrs.ts'
 import type { Family, Variant } from '../family.ts'
 import { type GatherParams, gatherCost, gatherKernel, gatherSupports, gatherTunings } from '../pointwise/gather.ts'
-import { u32Text } from '../wgsl/number.ts'
+import { sizeText } from '../wgsl/number.ts'
 
 const rows: Variant<EmbeddingAttrs, GatherParams> = {
   name: 'rows',
@@ -17,7 +17,7 @@ const rows: Variant<EmbeddingAttrs, GatherParams> = {
       params,
       ['ids', 'table'],
       `fn value(row: u32, group: u32) -> vec4<f32> {
-  return load_table(min(at_ids(row), ${u32Text(request.inputs[1]!.rows - 1)}), group);
+  return load_table(min(at_ids(row), ${sizeText(request.inputs[1]!.rows - 1)}), group);
 }`,
     ),
   // A copy: exact but for the epilogue and the store.

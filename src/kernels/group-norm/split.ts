@@ -11,7 +11,7 @@ import { gatherDispatch } from '../pointwise/gather.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, elementBytes, ioText, type NamedScratch, requestOperands } from '../wgsl/io.ts'
-import { f32Text, u32Text } from '../wgsl/number.ts'
+import { f32Text, sizeText, u32Text } from '../wgsl/number.ts'
 import { type GroupNormProblem, groupNormProblem, tolerance } from './problem.ts'
 
 interface Params {
@@ -48,16 +48,16 @@ function partialDispatch(request: Request<GroupNormAttrs>, params: Params): Disp
   )
   const total = problem.n * chunks.count * problem.groups4
   const grid = splitGrid(Math.ceil(total / params.lanes), request.capabilities.limits)
-  const [groups4, count, pixels] = [u32Text(problem.groups4), u32Text(chunks.count), u32Text(problem.pixels)]
+  const [groups4, count, pixels] = [sizeText(problem.groups4), sizeText(chunks.count), sizeText(problem.pixels)]
   const wgsl = `${io.enables}${io.text}
 @compute @workgroup_size(${params.lanes})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = ${grid.index} * ${u32Text(params.lanes)} + lane;
-  if (i >= ${u32Text(total)}) { return; }
+  if (i >= ${sizeText(total)}) { return; }
   let g = i % ${groups4};
   let part = i / ${groups4};
-  let first = part % ${count} * ${u32Text(chunks.pixels)};
-  let size = min(${u32Text(chunks.pixels)}, ${pixels} - first);
+  let first = part % ${count} * ${sizeText(chunks.pixels)};
+  let size = min(${sizeText(chunks.pixels)}, ${pixels} - first);
   let row = part / ${count} * ${pixels} + first;
   var sum = vec4<f32>(0.0);
   for (var r = 0u; r < size; r++) { sum += load_x(row + r, g); }
@@ -86,13 +86,13 @@ function mergeDispatch(request: Request<GroupNormAttrs>, params: Params): Dispat
   const step = params.mergeLanes
   const together = step === 1 ? 16 : 1 // groups a workgroup
   const grid = splitGrid(Math.ceil((n * groups) / together), request.capabilities.limits)
-  const channels = u32Text(problem.groups4 * 4) // stored ones
-  const last = u32Text(n * groups - 1)
-  const count = f32Text(pixels * width)
-  const walk = (body: string) => `for (var e = first; e < ${u32Text(chunks.count * width)}; e += ${u32Text(step)}) {
-    let chunk = e / ${u32Text(width)};
-    let weight = f32(min(${u32Text(chunks.pixels)}, ${u32Text(pixels)} - chunk * ${u32Text(chunks.pixels)}));
-    let place = (n * ${u32Text(chunks.count)} + chunk) * 2u * ${channels} + channel + e % ${u32Text(width)};
+  const channels = sizeText(problem.groups4 * 4) // stored ones
+  const last = sizeText(n * groups - 1)
+  const count = `f32(${sizeText(pixels * width)})`
+  const walk = (body: string) => `for (var e = first; e < ${sizeText(chunks.count * width)}; e += ${u32Text(step)}) {
+    let chunk = e / ${sizeText(width)};
+    let weight = f32(min(${sizeText(chunks.pixels)}, ${sizeText(pixels)} - chunk * ${sizeText(chunks.pixels)}));
+    let place = (n * ${sizeText(chunks.count)} + chunk) * 2u * ${channels} + channel + e % ${sizeText(width)};
     ${body}
   }`
   const wgsl = `${io.enables}${io.text}
@@ -101,15 +101,15 @@ ${workgroupSumText(step)}
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let part = min(${grid.index}${together === 1 ? '' : ` * ${u32Text(together)} + lane`}, ${last}); // to spare: the last again
   let first = ${step === 1 ? '0u' : 'lane'};
-  let n = part / ${u32Text(groups)};
-  let channel = part % ${u32Text(groups)} * ${u32Text(width)};
+  let n = part / ${sizeText(groups)};
+  let channel = part % ${sizeText(groups)} * ${sizeText(width)};
   var sum = 0.0;
   ${walk('sum += weight * partials[place];')}
   let mean = workgroupSum(lane, sum) / ${count};
   var squares = 0.0;
   ${walk(`let d = partials[place] - mean;\n    squares += partials[place + ${channels}] + weight * d * d;`)}
   let rstd = inverseSqrt(workgroupSum(lane, squares) / ${count} + ${f32Text(request.attrs.epsilon)});
-  for (var c = channel + first; c < channel + ${u32Text(width)}; c += ${u32Text(step)}) {
+  for (var c = channel + first; c < channel + ${sizeText(width)}; c += ${u32Text(step)}) {
     statistics[n * 2u * ${channels} + c] = mean;
     statistics[(n * 2u + 1u) * ${channels} + c] = rstd * load_gamma(0u, c / 4u)[c % 4u];
   }
@@ -123,8 +123,8 @@ function applyDispatch(request: Request<GroupNormAttrs>, params: Params): Dispat
   const operands = requestOperands(request, ['x', 'gamma', 'beta']).filter((o) => o.name !== 'gamma')
   const result = `${epilogueText(request)}
 fn result(row: u32, group: u32) -> vec4<f32> {
-  let place = row / ${u32Text(pixels)} * ${u32Text(2 * groups4)} + group;
-  let v = (load_x(row, group) - statistics[place]) * statistics[place + ${u32Text(groups4)}] + load_beta(0u, group);
+  let place = row / ${sizeText(pixels)} * ${sizeText(2 * groups4)} + group;
+  let v = (load_x(row, group) - statistics[place]) * statistics[place + ${sizeText(groups4)}] + load_beta(0u, group);
   return epilogue(row, group, v);
 }`
   return gatherDispatch('groupNorm.apply', request, params, operands, result, [statistics])

@@ -1,12 +1,15 @@
 // Normalisation of each row: (x − mean) · rstd · gamma + beta. Three walks over a row that stays in the caches:
 //   sum → mean; sum of (x − mean)² → rstd; result. The mean comes off before squaring, so nothing cancels.
-// `workgroup`: the lanes of a workgroup share a row; `lane`: a row a lane, without barriers, where those are slow.
+// `workgroup`: the lanes of a workgroup share a row; `lane`: a row a lane, without barriers, where those are slow;
+// `subgroup`: a row in the registers of a subgroup.
 import type { LayerNormAttrs } from '../../ops/attrs.ts'
 import type { Family, Kernel, Request, Variant } from '../family.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
-import { f32Text, u32Text } from '../wgsl/number.ts'
+import { f32Text, sizeText, u32Text } from '../wgsl/number.ts'
+import { subgroupLayerNorm } from './subgroup.ts'
+import { tolerance } from './tolerance.ts'
 import { maskText, workgroupSumText } from './workgroup-sum.ts'
 
 interface Params {
@@ -40,7 +43,7 @@ function emit(request: Request<LayerNormAttrs>, params: Params): Kernel {
   const grid = splitGrid(Math.ceil(output.rows / rowsPerWorkgroup), capabilities.limits)
   const lanes = lanesPerRow * rowsPerWorkgroup
   const shared = lanesPerRow > 1
-  const last = u32Text(output.rows - 1)
+  const last = sizeText(output.rows - 1)
   // Rows to spare repeat the last one where lanes must meet at barriers; they store nothing.
   const place = shared
     ? `let place = ${grid.index};
@@ -48,9 +51,9 @@ function emit(request: Request<LayerNormAttrs>, params: Params): Kernel {
     : `let row = ${grid.index} * ${u32Text(rowsPerWorkgroup)} + lane;
   if (row > ${last}) { return; }`
   const walk = (body: string) =>
-    `for (var g = ${shared ? 'lane' : '0u'}; g < ${u32Text(output.groups4)}; g += ${u32Text(lanesPerRow)}) { ${body} }`
-  const count = f32Text(output.channels)
-  const deviation = output.channels % 4 === 0 ? 'd' : `masked(d, g, 0u, ${u32Text(output.channels)})`
+    `for (var g = ${shared ? 'lane' : '0u'}; g < ${sizeText(output.groups4)}; g += ${u32Text(lanesPerRow)}) { ${body} }`
+  const count = `f32(${sizeText(output.channels)})`
+  const deviation = output.channels % 4 === 0 ? 'd' : `masked(d, g, 0u, ${sizeText(output.channels)})`
   const wgsl = `${io.enables}${io.text}
 ${output.channels % 4 === 0 ? '' : maskText('masked')}
 ${workgroupSumText(lanesPerRow)}
@@ -71,10 +74,6 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   return { dispatches: [{ label: 'layerNorm', wgsl, bindings: io.bindings, workgroups: grid.workgroups }], scratch: [] }
 }
 
-// In units of the first-order bound of rounding (ops/moments.ts): sums of up to 1280 channels over at least four accumulators
-// err by about one such unit (0.5 seen); 8 leaves room for a GPU's inverseSqrt. f16: one store, a whole ulp at worst.
-const tolerance = { f32: 8, f16: 1.25 }
-
 const workgroup: Variant<LayerNormAttrs, Params> = {
   name: 'workgroup',
   tunings: { software: [], gpu: [32, 64, 128, 256].map((lanesPerRow) => ({ lanesPerRow, rowsPerWorkgroup: 1 })) },
@@ -93,4 +92,7 @@ const lane: Variant<LayerNormAttrs, Params> = {
   tolerance,
 }
 
-export const layerNormFamily: Family<LayerNormAttrs> = { op: 'layerNorm', variants: [workgroup, lane] }
+export const layerNormFamily: Family<LayerNormAttrs> = {
+  op: 'layerNorm',
+  variants: [workgroup, lane, subgroupLayerNorm],
+}

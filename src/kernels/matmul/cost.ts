@@ -13,11 +13,14 @@ export interface Work {
   readonly products: number
   /** Whether the loads are from workgroup memory, filled between barriers. */
   readonly staged: boolean
+  /** A tile: TFLOP/s of a busy H100, bytes of workgroup memory, sums (f32) of an invocation. */
+  readonly tile?: { readonly rate: number; readonly bytes: number; readonly sums: number }
 }
 
 /** Nanoseconds, roughly; right in comparison rather than in absolute terms. */
 export function estimate(kind: Capabilities['kind'], work: Work): number {
-  return kind === 'software' ? software(work) : gpu(work)
+  if (kind === 'software') return software(work)
+  return work.tile ? tiles(work, work.tile) : gpu(work)
 }
 
 /**
@@ -43,4 +46,44 @@ function gpu({ workgroups, invocations, steps, loads, products, staged }: Work):
   const busy = turns * lanes * steps * cycles
   const waiting = steps * (staged ? 150 : 250)
   return Math.max(busy, waiting) * gpuModel.clock + 3000
+}
+
+export const multiprocessors = 132
+const [workgroupMemory, registers, subgroups, workgroupsAtMost] = [200 * 1024, 65536, 64, 32]
+
+/**
+ * Nanoseconds on an H100 of workgroups that take `alone` each where a multiprocessor is kept busy, `resident` of them at a time:
+ * full waves, and a last one that leaves multiprocessors idle, where fewer workgroups hide less of each other's waiting.
+ */
+export function inWaves({
+  workgroups,
+  resident,
+  alone,
+}: Readonly<Record<'workgroups' | 'resident' | 'alone', number>>) {
+  const perWave = multiprocessors * resident
+  const full = Math.floor(workgroups / perWave)
+  const rest = Math.ceil((workgroups % perWave) / multiprocessors)
+  const last = rest === 0 ? 0 : rest * alone * (resident / rest) ** 0.45
+  return 3000 + full * resident * alone + last
+}
+
+/** Nanoseconds that partial sums cost: a dispatch more, and memory written and read. */
+export function sumNs(splits: number, bytes: number): number {
+  return splits === 1 ? 0 : 5000 + (bytes * (splits + 1)) / splits / 2000
+}
+
+/** Workgroups with tiles in workgroup memory, next to one another on a multiprocessor as registers and memory allow. */
+function tiles(
+  { workgroups, invocations, steps, products }: Work,
+  { rate, bytes, sums }: NonNullable<Work['tile']>,
+): number {
+  const held = Math.ceil(invocations / 32) * 32
+  const resident = Math.min(
+    Math.floor(workgroupMemory / (bytes + 1024)),
+    Math.floor(registers / (held * Math.min(255, sums + 56))),
+    Math.floor((subgroups * 32) / held),
+    workgroupsAtMost,
+  )
+  const flops = 8 * products * steps * invocations
+  return inWaves({ workgroups, resident: Math.max(1, resident), alone: flops / ((rate * 1000) / multiprocessors) })
 }

@@ -7,6 +7,8 @@
 import type { MatmulAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
+import { sizeText as size } from '../wgsl/number.ts'
+import { broadcastsProduct } from './broadcast.ts'
 import { estimate } from './cost.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, type Problem, problemOf, supportedAtAll } from './problem.ts'
@@ -34,6 +36,7 @@ export const directMatmul: Variant<MatmulAttrs, DirectParams> = {
       { rows: 2, groups: 4, lanesN: 8, lanesM: 1 },
       { rows: 1, groups: 4, lanesN: 8, lanesM: 1 },
     ],
+    lavapipe: [{ rows: 4, groups: 1, lanesN: 8, lanesM: 2 }],
     gpu: [
       { rows: 8, groups: 2, lanesN: 8, lanesM: 8 },
       { rows: 4, groups: 1, lanesN: 16, lanesM: 8 },
@@ -50,14 +53,19 @@ export const directMatmul: Variant<MatmulAttrs, DirectParams> = {
   cost(request, { rows, groups, lanesN, lanesM }) {
     const { batches, m, n4, k4, halves } = problemOf(request)
     const columns = groups * halves
-    return estimate(request.capabilities.kind, {
-      workgroups: batches * Math.ceil(m / (rows * lanesM)) * Math.ceil(n4 / (groups * lanesN)),
-      invocations: lanesN * lanesM,
-      steps: k4,
-      loads: rows + 4 * columns,
-      products: 4 * rows * columns,
-      staged: false,
-    })
+    // One text for all products is worth more than the tile that fits each best.
+    const texts = broadcastsProduct(request) ? 4 : 1
+    return (
+      texts *
+      estimate(request.capabilities.kind, {
+        workgroups: batches * Math.ceil(m / (rows * lanesM)) * Math.ceil(n4 / (groups * lanesN)),
+        invocations: lanesN * lanesM,
+        steps: k4,
+        loads: rows + 4 * columns,
+        products: 4 * rows * columns,
+        staged: false,
+      })
+    )
   },
   prepare: (request, _params, index) => prepareMatmul(request, index),
   emit: emitDirect,
@@ -76,7 +84,7 @@ function bText(problem: Problem, request: Request<MatmulAttrs>, groups: number) 
       const [half, g] = [Math.floor(h / groups), h % groups]
       return range(4).map(
         (c) =>
-          `let q${h}_${c} = (${batch} * ${halves * n}u + ${half * n}u + min(h${g} * 4u + ${c}u, ${n - 1}u)) * ${stride4}u;`,
+          `let q${h}_${c} = (${batch} * ${size(halves * n)} + ${size(half * n)} + min(h${g} * 4u + ${c}u, ${size(n - 1)})) * ${size(stride4)};`,
       )
     })
     const step = (h: number) => `mat4x4<f32>(${range(4).map((c) => `at_b(q${h}_${c} + t)`)})`
@@ -90,18 +98,18 @@ function bText(problem: Problem, request: Request<MatmulAttrs>, groups: number) 
     }
   }
   const rowStride = b === 'packed' ? halves * n4 : stride4
-  const first = bBatched ? [`let q = batch * ${k * stride4}u;`] : []
+  const first = bBatched ? [`let q = batch * ${size(k * stride4)};`] : []
   const clamped = b === 'kn' && k % 4 !== 0
-  const row = (j: number) => (clamped ? `min(t * 4u + ${j}u, ${k - 1}u)` : `(t * 4u + ${j}u)`)
+  const row = (j: number) => (clamped ? `min(t * 4u + ${j}u, ${size(k - 1)})` : `(t * 4u + ${j}u)`)
   return {
     offsets: first,
     step: (rows: number) =>
       range(4).flatMap((j) => [
-        `let k${j} = ${bBatched ? 'q + ' : ''}${row(j)} * ${rowStride}u;`,
+        `let k${j} = ${bBatched ? 'q + ' : ''}${row(j)} * ${size(rowStride)};`,
         ...range(halves * groups).flatMap((h) => {
           const [half, g] = [Math.floor(h / groups), h % groups]
           return [
-            `let b${j}_${h} = at_b(k${j} + ${half === 0 ? '' : `${half * n4}u + `}h${g});`,
+            `let b${j}_${h} = at_b(k${j} + ${half === 0 ? '' : `${size(half * n4)} + `}h${g});`,
             ...range(rows).map((r) => `s${r}_${h} += a${r}.${lane[j]} * b${j}_${h};`),
           ]
         }),
@@ -114,21 +122,22 @@ function bText(problem: Problem, request: Request<MatmulAttrs>, groups: number) 
 function aText(problem: Problem, request: Request<MatmulAttrs>, rows: number) {
   const { m, k, batches } = problem
   const { stride4, groups4 } = request.inputs[0]!
-  const batch = (size: number) => (batches > 1 ? `batch * ${size}u + ` : '')
+  const batch = (rows: number) => (batches > 1 ? `batch * ${size(rows)} + ` : '')
   if (!request.attrs.transposeA) {
-    const clamp = (r: number) => (m % rows === 0 ? `r0 + ${r}u` : `min(r0 + ${r}u, ${m - 1}u)`)
+    const clamp = (r: number) => (m % rows === 0 ? `r0 + ${r}u` : `min(r0 + ${r}u, ${size(m - 1)})`)
     return {
-      offsets: range(rows).map((r) => `let p${r} = (${batch(m)}${clamp(r)}) * ${stride4}u;`),
+      offsets: range(rows).map((r) => `let p${r} = (${batch(m)}${clamp(r)}) * ${size(stride4)};`),
       step: range(rows).map((r) => `let a${r} = at_a(p${r} + t);`),
     }
   }
   const quads = rows / 4
   // Beyond k the rows of a are another batch's, not zeros.
-  const value = (j: number, q: number) => `at_a((${batch(k)}min(t * 4u + ${j}u, ${k - 1}u)) * ${stride4}u + p${q})`
+  const value = (j: number, q: number) =>
+    `at_a((${batch(k)}min(t * 4u + ${j}u, ${size(k - 1)})) * ${size(stride4)} + p${q})`
   const masked = (j: number, q: number) =>
-    k % 4 === 0 ? value(j, q) : `select(vec4<f32>(), ${value(j, q)}, t * 4u + ${j}u < ${k}u)`
+    k % 4 === 0 ? value(j, q) : `select(vec4<f32>(), ${value(j, q)}, t * 4u + ${j}u < ${size(k)})`
   return {
-    offsets: range(quads).map((q) => `let p${q} = min(r0 / 4u + ${q}u, ${groups4 - 1}u);`),
+    offsets: range(quads).map((q) => `let p${q} = min(r0 / 4u + ${q}u, ${size(groups4 - 1)});`),
     step: [
       ...range(quads).flatMap((q) => range(4).map((j) => `let c${q}_${j} = ${masked(j, q)};`)),
       ...range(rows).map((r) => {
@@ -153,32 +162,34 @@ function emitDirect(request: Request<MatmulAttrs>, { rows, groups, lanesN, lanes
   const results = range(rows).flatMap((r) =>
     range(groups).flatMap((g) => range(halves).map((half) => `s${r}_${half * groups + g}`)),
   )
-  const values = range(halves).map((half) => `sums[i * ${halves}u + ${half}u]`)
   const wgsl = `${io.enables}${io.text}
 ${text}
 @compute @workgroup_size(${lanesN}, ${lanesM})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
   let tile = ${grid.index};
-  let batch = tile / ${tilesN * tilesM}u;
-  let r0 = (tile / ${tilesN}u % ${tilesM}u * ${lanesM}u + lid.y) * ${rows}u;
-  if (r0 >= ${m}u${grid.overshoots ? ` || batch >= ${batches}u` : ''}) { return; }
-  let g0 = tile % ${tilesN}u * ${groups * lanesN}u + lid.x;
+  let batch = tile / ${size(tilesN * tilesM)};
+  let r0 = (tile / ${size(tilesN)} % ${size(tilesM)} * ${lanesM}u + lid.y) * ${rows}u;
+  if (r0 >= ${size(m)}${grid.overshoots ? ` || batch >= ${size(batches)}` : ''}) { return; }
+  let g0 = tile % ${size(tilesN)} * ${groups * lanesN}u + lid.x;
   ${range(groups - 1)
     .map((g) => `let g${g + 1} = g0 + ${(g + 1) * lanesN}u;`)
     .join('\n  ')}
   ${range(groups)
-    .map((g) => `let h${g} = ${wholeN ? `g${g}` : `min(g${g}, ${n4 - 1}u)`};`)
+    .map((g) => `let h${g} = ${wholeN ? `g${g}` : `min(g${g}, ${size(n4 - 1)})`};`)
     .join('\n  ')}
   ${[...a.offsets, ...b.offsets, ...sums].join('\n  ')}
-  for (var t = 0u; t < ${k4}u; t++) {
+  for (var t = 0u; t < ${size(k4)}; t++) {
     ${[...a.step, ...b.step(rows)].join('\n    ')}
   }
-  // A loop, since ${rows * groups} copies of the epilogue would take longer to compile than all the rest.
-  var sums = array<vec4<f32>, ${results.length}>(${results.join(', ')});
-  for (var i = 0u; i < ${rows * groups}u; i++) {
+  // The results take turns: copies of the epilogue would take longer to compile than all the rest.
+  for (var i = 0u; i < ${size(rows * groups)}; i++) {
     let row = r0 + i / ${groups}u;
     let group = g0 + i % ${groups}u * ${lanesN}u;
-    if (row < ${m}u && group < ${n4}u) { finish(${batches > 1 ? `batch * ${m}u + ` : ''}row, group, ${values.join(', ')}); }
+    if (row < ${size(m)} && group < ${size(n4)}) { finish(${batches > 1 ? `batch * ${size(m)} + ` : ''}row, group, ${results.slice(0, halves).join(', ')}); }
+    ${results
+      .slice(halves)
+      .map((s, i) => `${results[i]} = ${s};`)
+      .join(' ')}
   }
 }
 `

@@ -58,12 +58,6 @@ export function matrixTiles(params: MatrixParams, { m, n, halves }: Pick<MatrixP
   return { tilesM, tilesN, workgroups: tilesM * tilesN * params.splits }
 }
 
-/** Floats of a split's partial sums, edges included. */
-export function partialFloats(params: MatrixParams, sizes: Pick<MatrixProduct, 'm' | 'n' | 'halves'>): number {
-  const { tilesM, tilesN } = matrixTiles(params, sizes)
-  return tilesM * params.tileM * tilesN * params.tileN
-}
-
 const workgroupMemory = 48 * 1024
 
 function stagedBytes({ tileM, tileN, tileK }: MatrixParams): number {

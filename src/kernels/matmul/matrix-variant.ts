@@ -1,16 +1,9 @@
 // What `matmul` and `conv2d` on matrix units have in common around the loop nest of matrix-text.ts: tunings, what they ask of
-// a device, the estimate of time, and the second pass that sums the splits of k.
-import type { Capabilities, Dispatch, Request } from '../family.ts'
-import { splitGrid } from '../wgsl/grid.ts'
-import { ioText, requestOperands } from '../wgsl/io.ts'
-import {
-  type MatrixParams,
-  type MatrixProduct,
-  matrixTiles,
-  partialFloats,
-  threadsOf,
-  workgroupBytes,
-} from './matrix-text.ts'
+// a device, the estimate of time, and how their partial sums lie.
+import type { Capabilities, Request } from '../family.ts'
+import { inWaves, multiprocessors, sumNs } from './cost.ts'
+import { type MatrixParams, type MatrixProduct, matrixTiles, threadsOf, workgroupBytes } from './matrix-text.ts'
+import { type PartialSums, partialBytes } from './splits.ts'
 
 const tile = (tileM: number, tileN: number, tileK: number, subM: number, subN: number, rate: number) => ({
   ...{ tileM, tileN, tileK, subM, subN, rate },
@@ -59,60 +52,33 @@ export function operandsAreWide<A>(request: Request<A>): boolean {
   )
 }
 
-const multiprocessors = 132
 const workgroupMemory = 200 * 1024
 const registers = 65536
 
-/** Nanoseconds on an H100: full waves at the tile's rate, a last one that leaves multiprocessors idle. */
+/** Nanoseconds on an H100. */
 export function matrixCost(params: MatrixParams, sizes: Pick<MatrixProduct, 'm' | 'n' | 'k' | 'halves'>): number {
   const { tileM, tileN, splits, subM, subN, rate } = params
-  const { workgroups } = matrixTiles(params, sizes)
-  const threads = threadsOf(params)
   const perThread = (subM * subN) / 32 + 80
-  const resident = Math.max(
-    1,
-    Math.min(Math.floor(workgroupMemory / workgroupBytes(params)), Math.floor(registers / (threads * perThread))),
+  const resident = Math.min(
+    Math.floor(workgroupMemory / workgroupBytes(params)),
+    Math.floor(registers / (threadsOf(params) * perThread)),
   )
   const flops = (2 * tileM * tileN * sizes.k) / splits
-  const alone = flops / ((rate * 1000) / multiprocessors) // ns of one workgroup if a multiprocessor ran only it at full rate
-  const perWave = multiprocessors * resident
-  const full = Math.floor(workgroups / perWave)
-  const rest = Math.ceil((workgroups % perWave) / multiprocessors)
-  // Fewer workgroups than a multiprocessor can hold hide less of each other's waiting.
-  const last = rest === 0 ? 0 : rest * alone * (resident / rest) ** 0.45
-  const sum = splits === 1 ? 0 : 3000 + (partialFloats(params, sizes) * 4 * (splits + 1)) / 2000
-  return 3000 + full * resident * alone + last + sum
+  return (
+    inWaves({
+      workgroups: matrixTiles(params, sizes).workgroups,
+      resident: Math.max(1, resident),
+      alone: flops / ((rate * 1000) / multiprocessors),
+    }) + sumNs(splits, partialBytes(matrixSums(params, sizes)))
+  )
 }
 
-/** Sums the splits' partial results: one invocation a row's group of four, then bias, epilogue, store. */
-export function sumSplits<A>(
-  request: Request<A>,
-  names: readonly string[],
-  finishText: string,
-  params: MatrixParams,
-  sizes: Pick<MatrixProduct, 'm' | 'n' | 'halves'>,
-): Dispatch {
-  const lanes = 256
+/** The splits' partial results, whole tiles with their edges. */
+export function matrixSums(params: MatrixParams, sizes: Pick<MatrixProduct, 'm' | 'n' | 'halves'>): PartialSums {
   const { tilesM, tilesN } = matrixTiles(params, sizes)
-  const wide4 = (tilesN * params.tileN) / 4
-  const perSplit = tilesM * params.tileM * wide4
-  const n4 = sizes.n / 4
-  const count = Math.ceil((sizes.m * n4) / lanes)
-  const grid = splitGrid(count, request.capabilities.limits)
-  const operands = requestOperands(request, names).filter(({ role }) => role.kind !== 'input' || role.index >= 2)
-  const io = ioText(operands, [{ name: 'partial_', index: 0, element: 'vec4<f32>' }])
-  const terms = Array.from({ length: params.splits }, (_, s) => `partial_[${s * perSplit}u + at]`)
-  const wgsl = `${io.enables}${io.text}
-${finishText}
-@compute @workgroup_size(${lanes})
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) li: u32) {
-  let i = ${grid.index} * ${lanes}u + li;
-  if (i >= ${sizes.m * n4}u) { return; }
-  let row = i / ${n4}u;
-  let group = i % ${n4}u;
-  let at = row * ${wide4}u + group;
-  finish(row, group, ${terms.join(' + ')});
-}
-`
-  return { label: 'sum of splits', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
+  const rowStride = (tilesN * params.tileN) / 4
+  return {
+    ...{ splits: params.splits, rows: sizes.m, n4: sizes.n / 4, halves: sizes.halves },
+    ...{ rowStride, splitStride: tilesM * params.tileM * rowStride },
+  }
 }

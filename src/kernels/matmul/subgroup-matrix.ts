@@ -11,11 +11,11 @@ import {
   matrixFits,
   matrixMain,
   matrixTiles,
-  partialFloats,
 } from './matrix-text.ts'
-import { deviceHasMatrices, matrixCost, matrixTunings, operandsAreWide, sumSplits } from './matrix-variant.ts'
+import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWide } from './matrix-variant.ts'
 import { prepareMatmul } from './pack.ts'
 import { finishText, problemOf, supportedAtAll } from './problem.ts'
+import { partialBytes, sumSplits } from './splits.ts'
 
 const names = ['a', 'b', 'bias']
 
@@ -66,8 +66,9 @@ ${split ? '' : finishText(request)}
 ${matrixMain(params, product)}`
   const first = { label: 'matmul subgroup-matrix', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
   if (!split) return { dispatches: [first], scratch: [] }
+  const sums = matrixSums(params, problem)
   return {
-    dispatches: [first, sumSplits(request, names, finishText(request), params, problem)],
-    scratch: [params.splits * partialFloats(params, problem) * 4],
+    dispatches: [first, sumSplits(request, names, finishText(request), sums)],
+    scratch: [partialBytes(sums)],
   }
 }

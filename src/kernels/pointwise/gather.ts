@@ -4,7 +4,7 @@ import type { Kernel, Request } from '../family.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, elementBytes, ioText, type NamedOperand, type NamedScratch, requestOperands } from '../wgsl/io.ts'
-import { u32Text } from '../wgsl/number.ts'
+import { sizeText, u32Text } from '../wgsl/number.ts'
 
 export interface GatherParams {
   readonly lanes: number
@@ -52,15 +52,15 @@ export function gatherDispatch<A>(
   const io = ioText(operands, scratch)
   const elements = output.rows * output.groups4
   const grid = splitGrid(Math.ceil(elements / (params.lanes * params.perLane)), capabilities.limits)
-  const groups = u32Text(output.groups4)
+  const groups = sizeText(output.groups4)
   const wgsl = `${io.enables}${io.text}
 ${result}
 @compute @workgroup_size(${params.lanes})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let first = ${grid.index} * ${u32Text(params.lanes * params.perLane)} + lane;
-  for (var j = 0u; j < ${u32Text(params.perLane)}; j++) {
+  for (var j = 0u; j < ${sizeText(params.perLane)}; j++) {
     let i = first + j * ${u32Text(params.lanes)};
-    if (i < ${u32Text(elements)}) {
+    if (i < ${sizeText(elements)}) {
       let row = i / ${groups};
       let group = i % ${groups};
       store_y(row, group, result(row, group));

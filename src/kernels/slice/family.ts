@@ -2,13 +2,13 @@
 import type { SliceAttrs } from '../../ops/attrs.ts'
 import type { Family, Kernel, Request, Variant } from '../family.ts'
 import { type GatherParams, gatherCost, gatherKernel, gatherSupports, gatherTunings } from '../pointwise/gather.ts'
-import { u32Text } from '../wgsl/number.ts'
+import { sizeText } from '../wgsl/number.ts'
 
 function emit(request: Request<SliceAttrs>, params: GatherParams): Kernel {
   const { start } = request.attrs
   const shift = start % 4
-  const group = `group + ${u32Text(Math.floor(start / 4))}`
-  const next = `min(${group} + 1u, ${u32Text(request.inputs[0]!.groups4 - 1)})`
+  const group = `group + ${sizeText(Math.floor(start / 4))}`
+  const next = `min(${group} + 1u, ${sizeText(request.inputs[0]!.groups4 - 1)})`
   const value =
     shift === 0
       ? `fn value(row: u32, group: u32) -> vec4<f32> { return load_x(row, ${group}); }`

@@ -2,16 +2,16 @@
 import type { UpsampleAttrs } from '../../ops/attrs.ts'
 import type { Family, Kernel, Request, Variant } from '../family.ts'
 import { type GatherParams, gatherCost, gatherKernel, gatherSupports, gatherTunings } from '../pointwise/gather.ts'
-import { u32Text } from '../wgsl/number.ts'
+import { sizeText } from '../wgsl/number.ts'
 
 function emit(request: Request<UpsampleAttrs>, params: GatherParams): Kernel {
   const [, h, w] = request.inputs[0]!.shape as [number, number, number, number]
-  const [height, width] = [u32Text(request.attrs.height), u32Text(request.attrs.width)]
+  const [height, width] = [sizeText(request.attrs.height), sizeText(request.attrs.width)]
   const value = `fn value(row: u32, group: u32) -> vec4<f32> {
   let x = row % ${width};
   let y = row / ${width} % ${height};
-  let n = row / ${u32Text(request.attrs.width * request.attrs.height)};
-  let source = (n * ${u32Text(h)} + y * ${u32Text(h)} / ${height}) * ${u32Text(w)} + x * ${u32Text(w)} / ${width};
+  let n = row / ${sizeText(request.attrs.width * request.attrs.height)};
+  let source = (n * ${sizeText(h)} + y * ${sizeText(h)} / ${height}) * ${sizeText(w)} + x * ${sizeText(w)} / ${width};
   return load_x(source, group);
 }`
   return gatherKernel('upsample', request, params, ['x'], value)

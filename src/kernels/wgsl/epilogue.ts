@@ -3,7 +3,7 @@ import type { Expr } from '../../graph/expr.ts'
 import type { Shape } from '../../graph/op.ts'
 import type { Operand, Request } from '../family.ts'
 import { exprFunction, mathText } from './expr.ts'
-import { u32Text } from './number.ts'
+import { sizeText } from './number.ts'
 
 /**
  * A WGSL expression (vec4<f32>) for operand `name` at (row, group) of `output`, broadcast as numpy does: shapes are
@@ -31,9 +31,9 @@ function broadcastRow(shape: Shape, output: Shape, row: string): string {
     let size = 1
     for (; axis >= 0 && (repeats(axis) === repeated || outer[axis] === 1); axis--) size *= outer[axis]!
     if (!repeated && size > 1) {
-      let term = outputStride === 1 ? row : `${row} / ${u32Text(outputStride)}`
-      if (axis >= 0) term = `(${term}) % ${u32Text(size)}`
-      terms.push(stride === 1 ? `(${term})` : `(${term}) * ${u32Text(stride)}`)
+      let term = outputStride === 1 ? row : `${row} / ${sizeText(outputStride)}`
+      if (axis >= 0) term = `(${term}) % ${sizeText(size)}`
+      terms.push(stride === 1 ? `(${term})` : `(${term}) * ${sizeText(stride)}`)
       stride *= size
     }
     outputStride *= size

@@ -1,6 +1,6 @@
 // Workgroup counts beyond one dimension's limit: n workgroups over x, y, z, and the text that numbers them again.
 import type { Limits } from '../family.ts'
-import { u32Text } from './number.ts'
+import { sizeText } from './number.ts'
 
 export interface Grid {
   readonly workgroups: readonly [number, number, number]
@@ -17,10 +17,10 @@ export function splitGrid(n: number, limits: Limits): Grid {
   const planes = Math.ceil(n / (max * max))
   const rows = Math.ceil(Math.ceil(n / planes) / max)
   const columns = Math.ceil(n / (planes * rows))
-  const row = planes === 1 ? 'wid.y' : `(wid.z * ${u32Text(rows)} + wid.y)`
+  const row = planes === 1 ? 'wid.y' : `(wid.z * ${sizeText(rows)} + wid.y)`
   return {
     workgroups: [columns, rows, planes],
-    index: `(${row} * ${u32Text(columns)} + wid.x)`,
+    index: `(${row} * ${sizeText(columns)} + wid.x)`,
     overshoots: columns * rows * planes > n,
   }
 }

@@ -2,7 +2,7 @@
 // Which operands a dispatch has is the family's choice; where their memory lies is the plan's.
 import { PhospheneError } from '../../error.ts'
 import type { BindingRole, Operand, Request, Storage } from '../family.ts'
-import { u32Text } from './number.ts'
+import { sizeText } from './number.ts'
 
 /** An operand under the name by which the text calls it. */
 export interface NamedOperand {
@@ -17,7 +17,14 @@ export interface NamedOperand {
 export interface NamedScratch {
   readonly name: string
   readonly index: number
-  readonly element: 'f32' | 'u32' | 'vec4<f32>' | 'vec4<f16>' | 'vec2<u32>'
+  readonly element: 'f32' | 'u32' | 'vec4<f32>' | 'vec4<f16>' | 'vec2<u32>' | 'vec4<u32>'
+}
+
+/** Numbers that come from data rather than from the text: `sizes.name`, a u32. */
+export interface NamedConstants {
+  readonly fields: readonly string[]
+  /** Which of the kernel's `constants` holds their values, in this order. */
+  readonly index: number
 }
 
 export interface Io {
@@ -95,7 +102,11 @@ export function bindable<A>(request: Request<A>, scratch = 0): boolean {
  * `at_x(i)` the element i after its offset; `load_x(row, group)`; and for outputs `set_x(i, v)`, `store_x(row, group, v)`,
  * which zeroes the channels beyond the last. 'int' operands: `at_x(i) -> u32`.
  */
-export function ioText(operands: readonly NamedOperand[], scratch: readonly NamedScratch[] = []): Io {
+export function ioText(
+  operands: readonly NamedOperand[],
+  scratch: readonly NamedScratch[] = [],
+  constants?: NamedConstants,
+): Io {
   const slots = new Map<number, NamedOperand[]>()
   for (const named of operands) {
     const shared = slots.get(named.operand.slot) ?? []
@@ -128,6 +139,11 @@ export function ioText(operands: readonly NamedOperand[], scratch: readonly Name
     lines.push(declaration(bindings.length, 'read_write', name, element))
     bindings.push({ kind: 'scratch', index })
   }
+  if (constants) {
+    lines.push(`struct Sizes { ${constants.fields.map((name) => `${name}: u32`).join(', ')} }`)
+    lines.push(`@group(0) @binding(${bindings.length}) var<uniform> sizes: Sizes;`)
+    bindings.push({ kind: 'constant', index: constants.index })
+  }
   const packed = operands.some((o) => o.operand.storage === 'f16-packed')
   const f16 = operands.some((o) => o.operand.storage === 'f16') || scratch.some((s) => s.element === 'vec4<f16>')
   return {
@@ -148,13 +164,13 @@ function declaration(binding: number, access: string, name: string, element: str
 
 function accessors({ name, operand, role }: NamedOperand, variable: string, wide: boolean): string {
   const { storage, offset4, stride4, channels } = operand
-  const place = offset4 === 0 ? 'i' : `${u32Text(offset4)} + i`
+  const place = offset4 === 0 ? 'i' : `${sizeText(offset4)} + i`
   const value = storage === 'int' ? 'u32' : 'vec4<f32>'
   const element = wide
     ? `bitcast<vec4<f16>>(select(${variable}[(${place}) / 2u].xy, ${variable}[(${place}) / 2u].zw, (${place}) % 2u == 1u))`
     : `${variable}[${place}]`
   const lines = [`fn at_${name}(i: u32) -> ${value} { return ${toF32[storage](element)}; }`]
-  const rowMajor = `row * ${u32Text(stride4)} + group`
+  const rowMajor = `row * ${sizeText(stride4)} + group`
   if (storage !== 'int') {
     lines.push(`fn load_${name}(row: u32, group: u32) -> vec4<f32> { return at_${name}(${rowMajor}); }`)
   }
@@ -162,7 +178,7 @@ function accessors({ name, operand, role }: NamedOperand, variable: string, wide
     lines.push(`fn set_${name}(i: u32, v: ${value}) { ${variable}[${place}] = ${fromF32[storage]('v')}; }`)
     const rest = channels % 4
     const kept = ['v.x', 'v.y', 'v.z'].map((lane, i) => (i < rest ? lane : '0.0')).join(', ')
-    const last = u32Text(Math.floor(channels / 4))
+    const last = sizeText(Math.floor(channels / 4))
     const stored = rest === 0 ? 'v' : `select(v, vec4<f32>(${kept}, 0.0), group == ${last})`
     if (storage !== 'int') {
       lines.push(`fn store_${name}(row: u32, group: u32, v: vec4<f32>) { set_${name}(${rowMajor}, ${stored}); }`)

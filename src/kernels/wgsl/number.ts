@@ -27,3 +27,11 @@ export function u32Text(value: number): string {
   }
   return `${value}u`
 }
+
+/**
+ * A u32 that comes of the shapes, not of the kernel: constant where the driver may gain by it, data where one text is to serve
+ * many shapes (shared-text.ts). No place for it: sizes of arrays and indices that must be constant.
+ */
+export function sizeText(value: number): string {
+  return `u32(${u32Text(value).slice(0, -1)})`
+}

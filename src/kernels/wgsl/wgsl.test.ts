@@ -60,7 +60,7 @@ describe('grids', () => {
     expect(Math.max(x, y, z)).toBeLessThanOrEqual(max)
     expect(x * y * z).toBeGreaterThanOrEqual(n)
     expect(overshoots).toBe(x * y * z > n)
-    const number = new Function('wid', `return ${index.replaceAll(/(\d)u/g, '$1')}`)
+    const number = new Function('wid', `return ${index.replaceAll(/u32\((\d+)\)/g, '$1')}`)
     const seen = new Set<number>()
     for (let k = 0; k < z; k++) {
       for (let j = 0; j < y; j++) for (let i = 0; i < x; i++) seen.add(number({ x: i, y: j, z: k }))
@@ -101,10 +101,10 @@ describe('broadcasting', () => {
     [[2, 8, 8, 12], [2, 8, 8, 12], 'load_e((row), group)'],
     [[12], [2, 8, 8, 12], 'load_e(0u, group)'],
     [[1, 1, 1, 12], [2, 8, 8, 12], 'load_e(0u, group)'],
-    [[2, 1, 1, 12], [2, 8, 8, 12], 'load_e((row / 64u), group)'],
-    [[1, 8, 8, 12], [2, 8, 8, 12], 'load_e(((row) % 64u), group)'],
+    [[2, 1, 1, 12], [2, 8, 8, 12], 'load_e((row / u32(64)), group)'],
+    [[1, 8, 8, 12], [2, 8, 8, 12], 'load_e(((row) % u32(64)), group)'],
     [[2, 9, 1], [2, 9, 12], 'vec4<f32>(load_e((row), 0u).x)'],
-    [[2, 1, 5, 12], [2, 3, 5, 12], 'load_e(((row) % 5u) + (row / 15u) * 5u, group)'],
+    [[2, 1, 5, 12], [2, 3, 5, 12], 'load_e(((row) % u32(5)) + (row / u32(15)) * u32(5), group)'],
     [[1], [1, 1], 'load_e(0u, group)'],
   ])('%j in %j', (shape, output, text) => {
     expect(at(shape, output)).toBe(text)
@@ -141,6 +141,6 @@ describe('bindings', () => {
 
   test('zero the channels beyond the last on store', () => {
     const io = ioText([named('y', operand([4, 6]), { kind: 'output' })])
-    expect(io.text).toContain('select(v, vec4<f32>(v.x, v.y, 0.0, 0.0), group == 1u)')
+    expect(io.text).toContain('select(v, vec4<f32>(v.x, v.y, 0.0, 0.0), group == u32(1))')
   })
 })

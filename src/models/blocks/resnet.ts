@@ -25,6 +25,8 @@ export function resnetBlock(
   channels: number,
   norm: GroupNormConfig,
 ): Value {
+  // First, so that a wider x need not outlive its norm, and conv2 adds it to its result.
+  const shortcut = channelsOf(x) === channels ? x : conv2d(g.scope('conv_shortcut'), x, channels, { kernel: 1 })
   let h = silu(groupNorm(g.scope('norm1'), x, norm))
   h = conv2d(g.scope('conv1'), h, channels, { kernel: 3, padding: 1 })
   if (temb) {
@@ -33,7 +35,7 @@ export function resnetBlock(
   }
   h = silu(groupNorm(g.scope('norm2'), h, norm))
   h = conv2d(g.scope('conv2'), h, channels, { kernel: 3, padding: 1 })
-  return add(channelsOf(x) === channels ? x : conv2d(g.scope('conv_shortcut'), x, channels, { kernel: 1 }), h)
+  return add(shortcut, h)
 }
 
 /** Halves height and width. `padding` as conv2d takes it: 1 in the UNet, right and bottom only in the VAE's encoder. */

@@ -1,9 +1,13 @@
 // Runs graphs on ONNX Runtime's CPU provider: the engine where there is no GPU, and an independent check of the kernels.
 import { PhospheneError } from '../../error.ts'
 import type { Graph } from '../../graph/graph.ts'
+import { floatStorage } from '../../plan/layout.ts'
+import { graphWithin } from '../../plan/within.ts'
 import { breathe } from '../aborted.ts'
-import type { Executor, LoadOptions, ParameterSource, Session } from '../executor.ts'
+import type { Executor, LoadOptions, ParameterSource } from '../executor.ts'
+import { loadWithPrelude, type PlainSession } from '../held-session.ts'
 import { hostSampling } from '../host-sampling.ts'
+import { withStacked } from '../stacked-parameters.ts'
 import { exportSegment } from './export.ts'
 import { cutGraph } from './segments.ts'
 import { failed, type LoadedSegment, type OnnxRuntime, OnnxSession } from './session.ts'
@@ -19,15 +23,18 @@ export interface OnnxOptions {
 /** Runs graphs on this machine's CPU through onnxruntime-node (Node only). Raises 'device/none' where it is missing. */
 export async function onnxExecutor(options: OnnxOptions = {}): Promise<Executor> {
   const runtime = await openRuntime()
+  const loadPart = (graph: Graph, source: ParameterSource, load: LoadOptions) =>
+    loadGraph(runtime, graph, withStacked(graph, source), load, {
+      segmentMacs: options.segmentMacs ?? defaultSegmentMacs(graph),
+      provider: options.provider ?? 'cpu',
+    })
   return {
     name: 'onnx',
     description: `ONNX Runtime ${runtime.env.versions.node ?? ''} (${options.provider === 'webgpu' ? 'WebGPU' : 'CPU'})`,
-    load: (graph, source, load) =>
-      loadGraph(runtime, graph, source, load, {
-        segmentMacs: options.segmentMacs ?? defaultSegmentMacs(graph),
-        provider: options.provider ?? 'cpu',
-      }),
-    sampling: async (model, sampling) => hostSampling(model, sampling),
+    loadsBeside: false,
+    load: (graph, source, load) => loadWithPrelude(loadPart, thatFits(graph, load), source, load),
+    sampling: hostSampling,
+    samplingBytes: () => 0, // latents stay on the host
     async dispose() {},
   }
 }
@@ -41,13 +48,18 @@ function defaultSegmentMacs(graph: Graph): number {
   return Math.max(12e9, macs / 16)
 }
 
+/** ONNX Runtime plans its own memory: a limit can only choose the graph, whose tensors it has to hold. */
+function thatFits(graph: Graph, { dtype, frugal, memory }: LoadOptions): Graph {
+  return memory ? graphWithin(graph, frugal ?? (() => []), floatStorage(dtype, true), memory) : graph
+}
+
 async function loadGraph(
   runtime: OnnxRuntime,
   graph: Graph,
   source: ParameterSource,
   { dtype, signal, onProgress }: LoadOptions,
   { segmentMacs, provider }: Required<OnnxOptions>,
-): Promise<Session> {
+): Promise<PlainSession> {
   const total = [...graph.params.values()].reduce((sum, param) => sum + weightBytesOf(param, dtype), 0)
   const loaded: LoadedSegment[] = []
   const counted = new Set<string>()

@@ -36,12 +36,13 @@ export function exportSegment(
 ): SegmentModel {
   const writer = new ModelWriter(dtype)
   const cast = (name: string, to: StorageDType) => writer.node('Cast', [name], { to: { int: elementTypes[to] } })
+  const typeOf = ({ kind }: Value): StorageDType => (kind === 'f32' ? 'f32' : dtype)
   const names = new Map<Value, string>()
   const inputs = new Map<Value, string>()
   for (const value of segment.inputs) {
     const { name, shape, kind, origin } = value
     inputs.set(value, name)
-    if (origin === 'node') names.set(value, writer.input({ name, shape: writer.shape(shape), type: dtype }))
+    if (origin === 'node') names.set(value, writer.input({ name, shape: writer.shape(shape), type: typeOf(value) }))
     else if (kind === 'int') names.set(value, writer.input({ name, shape, type: 'i32' }))
     else {
       const first = fromChannelsLast(writer, writer.input({ name, shape, type: 'f32' }), shape)
@@ -75,10 +76,10 @@ export function exportSegment(
   for (const [name, value] of graph.outputs) {
     if (!made.has(value)) continue
     const last = toChannelsLast(writer, nameOf(value), value.shape)
-    results.set(name, writer.output(dtype === 'f32' ? last : cast(last, 'f32'), 'f32', value.shape))
+    results.set(name, writer.output(typeOf(value) === 'f32' ? last : cast(last, 'f32'), 'f32', value.shape))
   }
   const carried = new Map<Value, string>()
   for (const value of segment.outputs)
-    carried.set(value, writer.output(nameOf(value), dtype, writer.shape(value.shape)))
+    carried.set(value, writer.output(nameOf(value), typeOf(value), writer.shape(value.shape)))
   return { bytes: writer.finish(graph.name), inputs, carried, results }
 }

@@ -4,7 +4,8 @@ import { PhospheneError } from '../../error.ts'
 import type { Graph, Value } from '../../graph/graph.ts'
 import { elementCount } from '../../ops/shapes.ts'
 import { breathe, throwIfAborted } from '../aborted.ts'
-import type { HostTensor, Session } from '../executor.ts'
+import type { HostTensor } from '../executor.ts'
+import type { PlainSession } from '../held-session.ts'
 import type { SegmentModel } from './export.ts'
 
 export type OnnxRuntime = typeof import('onnxruntime-node')
@@ -13,7 +14,7 @@ export interface LoadedSegment extends Omit<SegmentModel, 'bytes'> {
   readonly session: InferenceSession
 }
 
-export class OnnxSession implements Session {
+export class OnnxSession implements PlainSession {
   readonly graph: Graph
   readonly weightBytes: number
   readonly arenaBytes = 0

@@ -4,12 +4,19 @@ import type { Graph, Value } from '../../graph/graph.ts'
 import type { RefTensor } from '../../graph/op.ts'
 import { toFloat32 } from '../../tensor/convert.ts'
 import { breathe, throwIfAborted } from '../aborted.ts'
-import type { Executor, HostTensor, LoadOptions, ParameterSource, Session } from '../executor.ts'
+import type { Executor, HostTensor, LoadOptions, ParameterSource } from '../executor.ts'
+import { loadWithPrelude, type PlainSession } from '../held-session.ts'
 import { hostSampling } from '../host-sampling.ts'
+import { withStacked } from '../stacked-parameters.ts'
 import { evaluateNode, outputsOf, startValues } from './evaluate.ts'
 
 /** `dtype` is not looked at: everything is f64, from the weights as the file has them. */
-async function load(graph: Graph, source: ParameterSource, { signal, onProgress }: LoadOptions): Promise<Session> {
+async function load(
+  graph: Graph,
+  parameters: ParameterSource,
+  { signal, onProgress }: LoadOptions,
+): Promise<PlainSession> {
+  const source = withStacked(graph, parameters)
   const params = new Map<string, Float32Array>()
   const bytesOf = (value: Value) => 8 * value.shape.reduce((product, size) => product * size, 1)
   const total = [...graph.params.values()].reduce((sum, value) => sum + bytesOf(value), 0)
@@ -51,8 +58,10 @@ export function referenceExecutor(): Executor {
   return {
     name: 'reference',
     description: 'reference (f64)',
-    load,
-    sampling: async (model, options) => hostSampling(model, options),
+    loadsBeside: false,
+    load: (graph, source, options) => loadWithPrelude(load, graph, source, options),
+    sampling: hostSampling,
+    samplingBytes: () => 0,
     async dispose() {},
   }
 }

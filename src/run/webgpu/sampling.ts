@@ -16,40 +16,65 @@ import type { Placement } from '../../plan/plan.ts'
 import { throwIfAborted } from '../aborted.ts'
 import type { Sampling, SamplingOptions } from '../executor.ts'
 import { capabilitiesOf } from './capabilities.ts'
-import { type Command, encodeCommands, readBuffer } from './program.ts'
+import { type Command, encodeCommands } from './program.ts'
 import type { WebGpuSession } from './session.ts'
 
-const storageUsage = 0x80 | 0x08 | 0x04 // STORAGE | COPY_DST | COPY_SRC
+const usage = { storage: 0x80 | 0x08 | 0x04, end: 0x01 | 0x08 } // STORAGE | COPY_DST | COPY_SRC, MAP_READ | COPY_DST
+const mapForReading = 1
+
+/**
+ * Steps that are queued at once. A GPU that has the next one never waits for the host, and Ctrl-C not long for the GPU. A software
+ * adapter has no time of its own to lose.
+ */
+const depths = { gpu: 2, software: 1 } as const
+
+/** Floats in each buffer of a sampler. */
+function floatsOf(shape: readonly number[], slots: number) {
+  const stride = slotStride(elementsOf(shape))
+  return { state: slots * stride, noise: stride, coefficients: coefficientCount(slots), factors: shape[0]!, flags: 1 }
+}
+
+const elementsOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+/** Bytes in which the host sees a step's latents and its flag. */
+const endBytes = (shape: readonly number[]) => elementsOf(shape) * 4 + 4
+
+/** Bytes that a sampler of so many slots keeps beside its model. */
+export function samplingBytes(kind: keyof typeof depths, shape: readonly number[], slots: number): number {
+  const floats = Object.values(floatsOf(shape, slots)).reduce((a, b) => a + b, 0)
+  return floats * 4 + depths[kind] * endBytes(shape)
+}
 
 /** Prepares the sampler's buffers and kernels around a loaded model. */
 export async function createSampling(model: WebGpuSession, options: SamplingOptions): Promise<Sampling> {
   const { program, plan } = model
   const { device } = program
   const { shape, slots, branches, guidanceScale, guidanceRescale } = options
-  const elements = shape.reduce((a, b) => a * b, 1)
+  const elements = elementsOf(shape)
   const stride = slotStride(elements)
   const input = named(plan.inputs, options.modelInput, model)
   const output = named(plan.outputs, options.modelOutput, model)
   const rescaled = branches === 2 && guidanceRescale > 0
   const capabilities = capabilitiesOf(device)
 
-  const owned = await device.withinMemory('the latents', () => {
-    const make = (label: string, floats: number) => device.buffer(`sampling ${label}`, floats * 4, storageUsage)
-    return {
-      state: make('state', slots.length * stride),
-      noise: make('noise', stride),
-      coefficients: make('coefficients', coefficientCount(slots.length)),
-      factors: make('factors', shape[0]!),
-      flags: make('flags', 1),
-    }
-  })
+  const floats = floatsOf(shape, slots.length)
+  const names = Object.keys(floats) as (keyof typeof floats)[]
+  const buffers = await device.allocate(
+    'the latents',
+    usage.storage,
+    names.map((name) => ({ label: `sampling ${name}`, bytes: floats[name] * 4 })),
+  )
+  const owned = Object.fromEntries(names.map((name, i) => [name, buffers[i]!])) as Record<
+    keyof typeof floats,
+    GPUBuffer
+  >
   const resource = (name: SamplingBinding): GPUBufferBinding => {
     if (name === 'modelInput') return { buffer: program.inputBuffer(options.modelInput) }
     if (name === 'modelOutput') return program.outputBinding(output)
     return { buffer: owned[name] }
   }
-  const command = async (dispatch: SamplingDispatch): Promise<Command> => ({
-    pipeline: await device.pipeline(dispatch.wgsl, dispatch.label),
+  const command = (dispatch: SamplingDispatch, pipeline: GPUComputePipeline): Command => ({
+    pipeline,
     bindGroup: device.gpu.createBindGroup({
       label: dispatch.label,
       layout: device.layout(dispatch.wgsl),
@@ -57,8 +82,11 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
     }),
     workgroups: dispatch.workgroups,
   })
+  // What the host sees of a step, once it is over: the latents, and whether all was finite.
+  const depth = depths[device.description.kind]
+  const ends: GPUBuffer[] = []
   const release = () => {
-    for (const buffer of Object.values(owned)) device.free(buffer)
+    for (const buffer of [...buffers, ...ends]) device.free(buffer)
   }
   const operand = operandOf(output, 'arena')
   const dispatches = [
@@ -66,58 +94,88 @@ export async function createSampling(model: WebGpuSession, options: SamplingOpti
     ...(rescaled ? [guidanceRescaleDispatch(operand, shape, capabilities)] : []),
     samplerRowDispatch(operand, { shape, slots: slots.length, branches, rescaled }, capabilities),
   ]
-  const [before, ...after] = (await Promise.all(dispatches.map(command)).catch((error) => {
+  let pipelines: readonly GPUComputePipeline[]
+  try {
+    const wanted = Array.from({ length: depth }, (_, i) => ({ label: `sampling end ${i}`, bytes: endBytes(shape) }))
+    ends.push(...(await device.allocate('the latents', usage.end, wanted)))
+    pipelines = await Promise.all(dispatches.map(({ wgsl, label }) => device.pipeline(wgsl, label)))
+    await model.hold(options.conditions)
+  } catch (error) {
     release()
     throw error
-  })) as [Command, ...Command[]]
-  model.write(options.conditions)
+  }
+  let bound: { readonly version: string; readonly commands: readonly Command[] } | undefined
+  const commands = (): readonly [Command, ...Command[]] => {
+    const version = program.version
+    if (bound?.version !== version)
+      bound = { version, commands: dispatches.map((dispatch, i) => command(dispatch, pipelines[i]!)) }
+    return bound.commands as readonly [Command, ...Command[]]
+  }
 
   const offsetOf = (slot: string): number => {
     const index = slots.indexOf(slot)
     if (index < 0) throw new RangeError(`no slot ${slot} among ${slots.join(', ')}`)
     return index * stride * 4
   }
-  /** At most two steps are queued: the device never waits for the host, and Ctrl-C not long for the device. */
-  const inFlight: Promise<unknown>[] = []
   /** All steps are the same commands: the next is encoded while the device computes this one. */
-  const encodeStep = (): GPUCommandBuffer => {
+  const encodeStep = (end: GPUBuffer): GPUCommandBuffer => {
+    const [before, ...after] = commands()
     const encoder = device.gpu.createCommandEncoder()
     const pass = encoder.beginComputePass()
     encodeCommands(pass, [before])
     program.encode(pass)
     encodeCommands(pass, after)
     pass.end()
+    encoder.copyBufferToBuffer(owned.state, offsetOf('x'), end, 0, elements * 4)
+    encoder.copyBufferToBuffer(owned.flags, 0, end, elements * 4, 4)
     return encoder.finish()
   }
-  let next: GPUCommandBuffer | undefined
+  let queued = 0
+  let next: { readonly version: string; readonly commands: GPUCommandBuffer } | undefined
 
   return {
+    depth,
     write(slot, values) {
       device.gpu.queue.writeBuffer(owned.state, offsetOf(slot), Float32Array.from(values))
     },
     async step(row, inputs, noise, signal) {
-      if (inFlight.length >= 2) await inFlight.shift()
       throwIfAborted(signal)
       device.assertAlive()
+      await program.prepare()
       const { queue } = device.gpu
-      const guidance = { scale: guidanceScale, rescale: guidanceRescale }
-      queue.writeBuffer(owned.coefficients, 0, samplerCoefficients(row, slots, guidance))
+      const coefficients = samplerCoefficients(row, slots, { scale: guidanceScale, rescale: guidanceRescale })
+      const index = queued++
+      const end = ends[index % depth]!
+      end.unmap() // of the step that ended here before
+      queue.writeBuffer(owned.coefficients, 0, coefficients)
       if (noise) queue.writeBuffer(owned.noise, 0, Float32Array.from(noise))
       model.write(inputs)
-      queue.submit([next ?? encodeStep()])
-      inFlight.push(queue.onSubmittedWorkDone())
-      next = encodeStep()
-    },
-    async read(slot) {
-      const range = { buffer: owned.state, offset: offsetOf(slot), size: elements * 4 }
-      return new Float32Array(await readBuffer(device, range), 0, elements)
-    },
-    async finite() {
-      const flags = await readBuffer(device, { buffer: owned.flags, offset: 0, size: 4 })
-      return new Uint32Array(flags)[0] === 0
+      queue.submit([next?.version === program.version ? next.commands : encodeStep(end)])
+      const over = end.mapAsync(mapForReading)
+      next = { version: program.version, commands: encodeStep(ends[queued % depth]!) }
+      await over.catch((error: unknown) => {
+        device.assertAlive()
+        throw error
+      })
+      const memory = end.getMappedRange()
+      return {
+        finite: new Uint32Array(memory, elements * 4, 1)[0] === 0,
+        latents() {
+          if (queued > index + depth) throw tooLate(index, queued)
+          return new Float32Array(memory, 0, elements).slice()
+        },
+      }
     },
     dispose: release,
   }
+}
+
+function tooLate(index: number, queued: number): PhospheneError {
+  return new PhospheneError({
+    code: 'options/invalid',
+    message: `the latents of step ${index + 1} are asked for after step ${queued} was queued`,
+    fix: 'Ask for latents before the listener of their step returns.',
+  })
 }
 
 function operandOf(placement: Placement, space: Operand['space']): Operand {

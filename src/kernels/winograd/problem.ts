@@ -1,0 +1,79 @@
+// A 3×3 convolution as Winograd's kernels see it: tiles, the buffers V (inputs), U (weights) and M (products) in the transformed
+// domain, and the product between them as a request to the variants of `matmul`.
+import type { Conv2dAttrs, MatmulAttrs } from '../../ops/attrs.ts'
+import { type ConvProblem, convProblemOf } from '../conv2d/problem.ts'
+import type { Operand, Request } from '../family.ts'
+import { bestTransforms, type TileSize, type Transforms } from './matrices.ts'
+
+export interface WinogradProblem extends ConvProblem, Transforms {
+  readonly tilesX: number
+  readonly tilesY: number
+  /** Tiles of all pictures. */
+  readonly tiles: number
+}
+
+/** The part of the work that lies in scratch at a time: tiles of a chunk, groups of four output channels of a slice. */
+export interface Part {
+  readonly tiles: number
+  readonly groups: number
+}
+
+/** A request meets every variant and tuning, and each asks several times. */
+const problems = new WeakMap<Request<Conv2dAttrs>, Map<TileSize, WinogradProblem>>()
+
+export function winogradProblem(request: Request<Conv2dAttrs>, size: TileSize): WinogradProblem {
+  const known = problems.get(request) ?? new Map<TileSize, WinogradProblem>()
+  problems.set(request, known)
+  const problem = known.get(size) ?? problemOf(request, size)
+  known.set(size, problem)
+  return problem
+}
+
+function problemOf(request: Request<Conv2dAttrs>, size: TileSize): WinogradProblem {
+  const conv = convProblemOf(request)
+  const tilesX = Math.ceil(conv.ow / size)
+  const tilesY = Math.ceil(conv.oh / size)
+  return { ...conv, ...bestTransforms[size], tilesX, tilesY, tiles: conv.n * tilesX * tilesY }
+}
+
+/**
+ * Rows of a transform that one invocation computes: all, or two at a time that share the most. Of inputs 0 and ∞, then ±a;
+ * of results an even and an odd row.
+ */
+export function rowSets(rows: number, kind: 'inputs' | 'results', split: boolean): readonly (readonly number[])[] {
+  const all = Array.from({ length: rows }, (_, i) => i)
+  if (!split) return [all]
+  const order = kind === 'inputs' ? [0, rows - 1, ...all.slice(1, -1)] : all
+  return Array.from({ length: rows / 2 }, (_, p) => order.slice(2 * p, 2 * p + 2))
+}
+
+/** Bytes of V [t²][tiles][c4·4], U [t²][c4·4][groups·4] and M [t²][tiles][groups·4], in f32. */
+export function scratchOf({ t, c4 }: WinogradProblem, { tiles, groups }: Part): readonly [number, number, number] {
+  const vectors = t * t * 16
+  return [vectors * tiles * c4, vectors * c4 * 4 * groups, vectors * tiles * groups]
+}
+
+/** M = V · U, one product for each of the t² positions. Channels are whole groups: V and U are zero beyond the last. */
+export function productRequest(
+  { t, c4 }: WinogradProblem,
+  { tiles, groups }: Part,
+  capabilities: Request<Conv2dAttrs>['capabilities'],
+): Request<MatmulAttrs> {
+  const operand = (slot: number, rows: number, groups4: number): Operand => ({
+    slot,
+    shape: [t * t, rows, groups4 * 4],
+    storage: 'f32',
+    rows: t * t * rows,
+    channels: groups4 * 4,
+    groups4,
+    stride4: groups4,
+    offset4: 0,
+    space: 'arena',
+  })
+  return {
+    attrs: { transposeA: false, transposeB: false },
+    inputs: [operand(0, tiles, c4), operand(1, c4 * 4, groups)],
+    output: operand(2, tiles, groups),
+    capabilities,
+  }
+}

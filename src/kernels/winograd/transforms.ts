@@ -1,0 +1,194 @@
+// The three transforms as dispatches. One invocation: a tile (or a weight) × four channels, as much of it as `rowSets` says;
+// neighbours take neighbouring channels. All arithmetic is f32. Sizes and places come from data: chunks, slices and layers share
+// texts, which are long and would take drivers a minute to compile one by one.
+import type { Conv2dAttrs } from '../../ops/attrs.ts'
+import { convFinishText } from '../conv2d/problem.ts'
+import type { Dispatch, Request } from '../family.ts'
+import { splitGrid } from '../wgsl/grid.ts'
+import { ioText, type NamedOperand, type NamedScratch, requestOperands } from '../wgsl/io.ts'
+import { type Part, rowSets, type WinogradProblem } from './problem.ts'
+import { switchText, twoPasses } from './transform-text.ts'
+
+/** How a transform is cut into invocations. */
+export interface TransformParams {
+  /** Two rows an invocation rather than all: for GPUs, whose registers do not hold a tile of vec4. */
+  readonly split: boolean
+  /** Invocations of a workgroup along channels and tiles; times the parts of a tile at most 256. */
+  readonly lanes: number
+}
+
+const range = (n: number) => Array.from({ length: n }, (_, i) => i)
+const v: NamedScratch = { name: 'v_', index: 0, element: 'vec4<f32>' }
+const u: NamedScratch = { name: 'u_', index: 1, element: 'vec4<f32>' }
+const products: NamedScratch = { name: 'm_', index: 2, element: 'vec4<f32>' }
+const names = ['x', 'weight', 'bias']
+
+/** Tiles or groups of four output channels: those of a chunk or a slice. */
+export interface Range {
+  readonly first: number
+  readonly count: number
+}
+
+/** The kernel that dispatches are made for. `constants` takes the numbers that they read. */
+export interface Job {
+  readonly request: Request<Conv2dAttrs>
+  readonly problem: WinogradProblem
+  readonly part: Part
+  readonly params: TransformParams
+  readonly constants: (readonly number[])[]
+}
+
+/** An operand whose place and row stride come from data: `at_` alone, counted from the start of its binding. */
+function placedByData(request: Request<Conv2dAttrs>, wanted: string): NamedOperand[] {
+  return requestOperands(request, names)
+    .filter(({ name }) => name === wanted)
+    .map((each) => ({ ...each, operand: { ...each.operand, offset4: 0, stride4: 0 } }))
+}
+
+/** `Sizes` and bindings; the entry point and `item`, `group` of this invocation, of `items` × `groups` (fields of the sizes). */
+function entry(
+  { request, params: { lanes }, constants }: Job,
+  operands: readonly NamedOperand[],
+  scratch: NamedScratch,
+  sizes: { readonly items: number; readonly groups: number } & Readonly<Record<string, number>>,
+  parts: number,
+) {
+  const grid = splitGrid(Math.ceil((sizes.items * sizes.groups) / lanes), request.capabilities.limits)
+  const io = ioText(operands, [scratch], { fields: Object.keys(sizes), index: constants.length })
+  constants.push(Object.values(sizes))
+  const main = `@compute @workgroup_size(${lanes}, ${parts})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let i = ${grid.index} * ${lanes}u + lid.x;
+  let group = i % sizes.groups;
+  let item = i / sizes.groups;
+  if (item >= sizes.items) { return; }`
+  return { declarations: `${io.enables}${io.text}`, main, bindings: io.bindings, workgroups: grid.workgroups }
+}
+
+/** Where tile `first + item` lies: `image`, `tileY`, `tileX`. */
+const placeText = `let tile = sizes.first + item;
+  let image = tile / (sizes.tilesX * sizes.tilesY);
+  let tileY = tile / sizes.tilesX % sizes.tilesY;
+  let tileX = tile % sizes.tilesX;`
+
+/** V = Bᵀ d B of tiles, zero outside the picture. */
+export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
+  const { request, problem, part, params } = job
+  const { m, t, bt, h, w, c4, top, left, tilesX, tilesY } = problem
+  const { stride4, offset4 } = request.inputs[0]!
+  // Which rows and columns of a tile can lie outside at all is known here.
+  const beyond = (i: number, before: number, tiles: number, size: number) =>
+    i < before || (tiles - 1) * m + i - before >= size
+  const axis = (i: number, kind: 'row' | 'column') => {
+    const [start, before, tiles, size, extent, stride] =
+      kind === 'row'
+        ? (['y0', top, tilesY, h, 'sizes.h', 'sizes.rowStride'] as const)
+        : (['x0', left, tilesX, w, 'sizes.w', 'sizes.stride'] as const)
+    return beyond(i, before, tiles, size)
+      ? `let ${kind}${i} = u32(clamp(${start} + ${i}, 0, i32(${extent}) - 1)) * ${stride};
+  let ${kind}In${i} = ${start} + ${i} >= 0 && ${start} + ${i} < i32(${extent});`
+      : `let ${kind}${i} = u32(${start} + ${i}) * ${stride};`
+  }
+  const load = (i: number, j: number) => {
+    const value = `at_x(base + row${i} + column${j})`
+    const inside = [
+      ...(beyond(i, top, tilesY, h) ? [`rowIn${i}`] : []),
+      ...(beyond(j, left, tilesX, w) ? [`columnIn${j}`] : []),
+    ]
+    return inside.length > 0 ? `select(vec4<f32>(), ${value}, ${inside.join(' && ')})` : value
+  }
+  const store = (r: number, s: number, value: string) => `v_[${r * t + s}u * sizes.plane + at] = ${value};`
+  const sets = rowSets(t, 'inputs', params.split)
+  const sizes = {
+    ...{ items: count, groups: c4, first, tilesX, tilesY, h, w },
+    ...{ offset: offset4, stride: stride4, rowStride: w * stride4, plane: part.tiles * c4 },
+  }
+  const { declarations, main, ...rest } = entry(job, placedByData(request, 'x'), v, sizes, sets.length)
+  const wgsl = `${declarations}
+${main}
+  ${placeText}
+  let y0 = i32(tileY * ${m}u) - ${top};
+  let x0 = i32(tileX * ${m}u) - ${left};
+  let base = sizes.offset + image * sizes.h * sizes.rowStride + group;
+  let at = item * sizes.groups + group;
+  ${range(t)
+    .flatMap((i) => [axis(i, 'row'), axis(i, 'column')])
+    .join('\n  ')}
+  ${switchText(
+    'lid.y',
+    sets.map((rows) => twoPasses({ matrix: bt, rows, columns: t, load, store })),
+  )}
+}
+`
+  return { label: 'conv2d winograd inputs', wgsl, ...rest }
+}
+
+/** U = G g Gᵀ of a slice's output channels. */
+export function weightDispatch(job: Job, { first, count }: Range): Dispatch {
+  const { t, g, c4, o4 } = job.problem
+  const channels = c4 * 4
+  const { offset4 } = job.request.inputs[1]!
+  const body = twoPasses({
+    matrix: g,
+    rows: range(t),
+    columns: 3,
+    load: (ky, kx) => `at_weight(${ky * 3 + kx}u * sizes.tap + place)`,
+    store: (r, s, value) => `u_[${r * t + s}u * sizes.plane + at] = ${value};`,
+  })
+  const { groups } = job.part
+  const sizes = {
+    ...{ items: channels, groups: count, first: offset4 + first, stride: o4, tap: channels * o4 },
+    ...{ row: groups, plane: channels * groups },
+  }
+  const operands = placedByData(job.request, 'weight')
+  const { declarations, main, ...rest } = entry(job, operands, u, sizes, 1)
+  const wgsl = `${declarations}
+${main}
+  let place = item * sizes.stride + sizes.first + group;
+  let at = item * sizes.row + group;
+  ${body}
+}
+`
+  return { label: 'conv2d winograd weights', wgsl, ...rest }
+}
+
+/** y = Aᵀ M A of a chunk's tiles and a slice's channels, with bias and epilogue. */
+export function outputDispatch(job: Job, tiles: Range, groups: Range): Dispatch {
+  const { request, problem, part, params } = job
+  const { m, t, at, oh, ow, tilesX, tilesY } = problem
+  const operands = requestOperands(request, names).filter(({ name }) => name !== 'x' && name !== 'weight')
+  const sets = rowSets(m, 'results', params.split)
+  const bodies = sets.map((rows) =>
+    twoPasses({
+      matrix: at,
+      rows,
+      columns: t,
+      load: (r, s) => `m_[${r * t + s}u * sizes.plane + at]`,
+      store: (r, s, value) => `results[${(r - rows[0]!) * m + s}] = ${value};`,
+    }),
+  )
+  const each = sets[0]!.length
+  const sizes = {
+    ...{ items: tiles.count, groups: groups.count, first: tiles.first, firstGroup: groups.first, tilesX, tilesY },
+    ...{ oh, ow, row: part.groups, plane: part.tiles * part.groups },
+  }
+  const { declarations, main, ...rest } = entry(job, operands, products, sizes, sets.length)
+  const wgsl = `${declarations}
+${convFinishText(request)}
+${main}
+  ${placeText}
+  let at = item * sizes.row + group;
+  var results: array<vec4<f32>, ${each * m}>;
+  ${switchText('lid.y', bodies)}
+  // A loop, since as many copies of the epilogue would take longer to compile than all the rest.
+  for (var k = 0u; k < ${each * m}u; k++) {
+    let y = tileY * ${m}u + ${params.split ? `lid.y * ${each}u + ` : ''}k / ${m}u;
+    let x = tileX * ${m}u + k % ${m}u;
+    if (y < sizes.oh && x < sizes.ow) {
+      finish((image * sizes.oh + y) * sizes.ow + x, sizes.firstGroup + group, results[k]);
+    }
+  }
+}
+`
+  return { label: 'conv2d winograd results', wgsl, ...rest }
+}

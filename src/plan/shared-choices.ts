@@ -1,0 +1,27 @@
+// One choice of kernel for all nodes that ask for the same: most layers of a model repeat, and choosing emits their text.
+import { type Candidate, rankedChoices } from '../kernels/choose.ts'
+import type { Request } from '../kernels/family.ts'
+
+export type SharedChoices = typeof rankedChoices<unknown>
+
+/** The choices for a request, cheapest first. Remembers them for one device: capabilities are no part of what it compares. */
+export function sharedChoices(): SharedChoices {
+  const known = new Map<string, readonly Candidate[]>()
+  return (family, request, forced) => {
+    const key = `${family.op} ${likeness(request)}`
+    const choices = known.get(key) ?? rankedChoices(family, request, forced)
+    known.set(key, choices)
+    return choices
+  }
+}
+
+/** Everything of a request that its kernel depends on. Of slots that is only which ones are equal. */
+function likeness({ attrs, inputs, output, epilogue }: Request<unknown>): string {
+  const slots: unknown[] = []
+  return JSON.stringify([attrs, inputs, output, epilogue], (key, value: unknown) => {
+    if (typeof value === 'number' && !Number.isFinite(value)) return String(value) // JSON would call them all null
+    if (key !== 'slot') return value
+    if (!slots.includes(value)) slots.push(value)
+    return slots.indexOf(value)
+  })
+}

@@ -1,0 +1,28 @@
+// A component planned as an executor plans it when it loads: in its two parts, within a limit where there is one.
+import { optimised } from '../pipeline/memory-limit.ts'
+import { type ArenaPlan, type PlanOptions, planGraph } from '../plan/plan.ts'
+import { type MemoryLimit, planWithin } from '../plan/within.ts'
+import type { ModelComponent } from './components.ts'
+
+export interface PlannedComponent {
+  readonly plan: ArenaPlan
+  readonly prelude: ArenaPlan | undefined
+  /** Inputs of both, what is kept for all steps among them, and what kernels read as constants. */
+  readonly stateBytes: number
+}
+
+/** Raises 'plan/too-large', and 'plan/memory' with the least that works. */
+export function planComponent(
+  { graph: whole, held }: Pick<ModelComponent, 'graph' | 'held'>,
+  options: PlanOptions,
+  limit?: MemoryLimit | undefined,
+): PlannedComponent {
+  const parts = optimised(whole, held)
+  const prelude = parts.prelude && planGraph(parts.prelude, { ...options, keepOutputs: true })
+  const preludeBytes = prelude ? stateOf(prelude) : 0
+  const memory = limit && { ...limit, besideBytes: limit.besideBytes + preludeBytes }
+  const plan = planWithin(parts.graph, parts.frugal, options, memory)
+  return { plan, prelude, stateBytes: stateOf(plan) + preludeBytes }
+}
+
+const stateOf = ({ inputBytes, constants }: ArenaPlan): number => inputBytes + constants.byteLength
