@@ -406,9 +406,12 @@ describe('the program', () => {
     const argv = quick('--steps', '500')
     const child = spawn(process.execPath, [main, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] })
     let err = ''
+    let stopped = false
     child.stderr.on('data', (chunk) => {
       err += chunk
-      if (/step 2\//.test(err)) child.kill('SIGINT')
+      if (stopped || !/step 2\//.test(err)) return
+      stopped = true // once: a second Ctrl-C does not wait for anything
+      child.kill('SIGINT')
     })
     const status = await new Promise((resolve) => child.on('close', resolve))
     expect(status, err).toBe(130)

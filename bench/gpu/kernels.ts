@@ -18,12 +18,13 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     browser: { type: 'boolean', default: false },
+    kind: { type: 'string', default: 'gpu' },
     ops: { type: 'string', default: Object.keys(allCases).join(',') },
     seconds: { type: 'string', default: '120' },
   },
 })
 const dtypes = (positionals[0] ?? 'f16,f32').split(',') as StorageDType[]
-const device = await openDevice({ kind: 'gpu', browserLike: values.browser })
+const device = await openDevice({ kind: values.kind as 'gpu' | 'software', browserLike: values.browser })
 const capabilities = capabilitiesOf(device)
 const deadline = performance.now() + Number(values.seconds) * 1000
 const counts = new Map<string, { passed: number; failed: number; worst: number }>()

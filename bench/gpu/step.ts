@@ -1,5 +1,5 @@
 // One model's denoising on a GPU: load time, milliseconds a guided step, milliseconds by kernel. Full-size weights are
-// written by tools/make-full-size. Usage: step.js <folder> [--browser] [--profile FILE] [--variants op=name,...]
+// written by tools/make-full-size. Usage: step.js <folder> [--browser] [--profile FILE] [--variants op=name,...] [--json FILE]
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../../src/device/node.ts'
@@ -7,7 +7,7 @@ import { autoencoderKLDecoder, parseAutoencoderKLConfig } from '../../src/models
 import { clipText, lastHiddenState, parseClipTextConfig } from '../../src/models/clip-text.ts'
 import { timestepInput, unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
-import { optimise } from '../../src/passes/passes.ts'
+import { optimised } from '../../src/pipeline/memory-limit.ts'
 import type { KernelTime } from '../../src/run/profiler.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import { profileProgram } from '../../src/run/webgpu/profile.ts'
@@ -20,6 +20,7 @@ const { positionals, values } = parseArgs({
   options: {
     browser: { type: 'boolean', default: false },
     profile: { type: 'string' },
+    json: { type: 'string' },
     variants: { type: 'string' },
     size: { type: 'string', default: '64' },
     kind: { type: 'string', default: 'gpu' },
@@ -61,16 +62,19 @@ const graphs = {
 }
 const components = { text: 'text_encoder', unet: 'unet', vae: 'vae' } as const satisfies Record<string, Component>
 
+/** What a pipeline writes once a picture: what depends on it alone is computed then, as in a pipeline. */
+const held = { text: [], unet: ['encoder_hidden_states'], vae: [] }
+
 async function load(name: keyof typeof graphs): Promise<WebGpuSession> {
   const before = performance.now()
   const source = await openComponent(files, components[name])
-  const graph = optimise(graphs[name]())
+  const { graph, prelude, frugal } = optimised(graphs[name](), held[name])
   const built = performance.now()
-  const session = (await executor.load(graph, source, { dtype: 'f16' })) as WebGpuSession
+  const session = (await executor.load(graph, source, { dtype: 'f16', prelude, frugal })) as WebGpuSession
   await source.close()
   const { plan } = session
   console.log(
-    `${name}: graph ${(built - before).toFixed(0)} ms, load ${(performance.now() - built).toFixed(0)} ms; weights ${(plan.weightBytes / 1e6).toFixed(1)} MB, arena ${(plan.arenaBytes / 1e6).toFixed(2)} MB, ${plan.steps.flatMap((s) => s.dispatches).length} dispatches`,
+    `${name}: graph ${(built - before).toFixed(0)} ms, load ${(performance.now() - built).toFixed(0)} ms; weights ${(session.weightBytes / 1e6).toFixed(1)} MB, arena ${(session.arenaBytes / 1e6).toFixed(2)} MB, ${plan.steps.flatMap((s) => s.dispatches).length} dispatches`,
   )
   return session
 }
@@ -124,20 +128,21 @@ function table(kernels: readonly KernelTime[]): void {
     )
 }
 
+const results: Record<string, object> = {}
 for (const name of values.only.split(',') as (keyof typeof graphs)[]) {
   const session = await load(name)
-  if (name === 'unet')
-    session.write({
-      timestep: timestepInput(unetConfig, [500]),
-      encoder_hidden_states: new Float32Array(
-        session.plan.inputs.get('encoder_hidden_states')!.value.shape.reduce((a, b) => a * b, 1),
-      ).fill(0.1),
-    })
+  if (name === 'unet') {
+    const context = new Float32Array(2 * 77 * unetConfig.contextChannels).fill(0.1)
+    await session.hold({ encoder_hidden_states: context })
+    session.write({ timestep: timestepInput(unetConfig, [500]) })
+  }
   const first = performance.now()
   const { gpu, host } = await milliseconds(session, 600)
   console.log(
     `${name}: ${gpu.toFixed(2)} ms a run, ${host.toFixed(2)} ms of host time (${(performance.now() - first).toFixed(0)} ms measured)`,
   )
+  const { weightBytes, arenaBytes, stateBytes } = session
+  results[name] = { ms: gpu, hostMs: host, weightBytes, arenaBytes, stateBytes }
   if (device.description.timestamps) {
     await profileProgram(session)
     const kernels = await profileProgram(session)
@@ -147,5 +152,6 @@ for (const name of values.only.split(',') as (keyof typeof graphs)[]) {
   session.dispose()
   await device.settle()
 }
+if (values.json) writeFileSync(values.json, JSON.stringify({ adapter: device.description.name, ...results }))
 await executor.dispose()
 process.exit(0)

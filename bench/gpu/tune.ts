@@ -23,6 +23,7 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     browser: { type: 'boolean', default: false },
+    kind: { type: 'string', default: 'gpu' },
     top: { type: 'string', default: '3' },
     ops: { type: 'string', default: 'matmul,conv2d,attention,groupNorm,layerNorm' },
     seconds: { type: 'string', default: '200' },
@@ -36,7 +37,7 @@ const { positionals, values } = parseArgs({
 const wanted = values.ops.split(',')
 const deadline = performance.now() + Number(values.seconds) * 1000
 
-const device = await openDevice({ kind: 'gpu', browserLike: values.browser })
+const device = await openDevice({ kind: values.kind as 'gpu' | 'software', browserLike: values.browser })
 const configs = readConfigs()
 /** The two shapes whose rates are published: a product of 4096³ and the convolution that SD 1.5's first level repeats. */
 function micro(): Graph {

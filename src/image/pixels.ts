@@ -33,21 +33,19 @@ export function toPicture(samples: Float32Array, { width, height, layout }: Samp
   for (let i = 0; i < area; i++)
     for (let c = 0; c < 3; c++) {
       const x = samples[i * pixelStride + c * channelStride]!
-      if (!Number.isFinite(x)) throw notFinite(x, i % width, Math.floor(i / width))
+      if (x - x !== 0) throw notFinite(x, i % width, Math.floor(i / width))
       pixels[3 * i + c] = toByte(x)
     }
   return { width, height, channels: 3, pixels }
 }
 
-function toByte(x: number): number {
-  const unit = Math.min(Math.max(Math.fround(Math.fround(x / 2) + 0.5), 0), 1)
-  return roundHalfEven(Math.fround(unit * 255))
-}
+/** Adding it leaves no place for what lies behind the point in an f32: the sum is rounded to a whole number, ties to even. */
+const wholeNumbers = 1.5 * 2 ** 23
 
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x)
-  const rest = x - floor
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor
+function toByte(x: number): number {
+  const unit = Math.fround(Math.fround(x / 2) + 0.5)
+  const clamped = unit < 0 ? 0 : unit > 1 ? 1 : unit
+  return Math.fround(Math.fround(clamped * 255) + wholeNumbers) - wholeNumbers
 }
 
 function notFinite(value: number, x: number, y: number): PhospheneError {

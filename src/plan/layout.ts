@@ -1,7 +1,7 @@
 // How tensors lie in buffers: rows of channel groups of four. Packs and unpacks host values at the edges.
 import type { Shape } from '../graph/op.ts'
 import type { Storage } from '../kernels/family.ts'
-import { f16ToF32, f32ToF16, type StorageDType } from '../tensor/dtype.ts'
+import { f32ToF16, fromF16Bits, type StorageDType } from '../tensor/dtype.ts'
 
 /** Bytes of one channel group (four elements), or of one element for 'int'. */
 export const groupBytes: Record<Storage, number> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4 }
@@ -66,12 +66,16 @@ export function unpackTensor(
   offset4 = 0,
 ): Float32Array {
   const { rows, channels } = rowLayout(shape)
-  const all = storage === 'f32' ? new Float32Array(bytes) : f16ToF32(new Uint16Array(bytes))
   const values = new Float32Array(rows * channels)
   // Element by element: a view of each row would cost ten times its copy where rows are short, as a picture's are.
-  for (let r = 0, to = 0; r < rows; r++) {
-    const start = (offset4 + r * stride4) * 4
-    for (let c = 0; c < channels; c++) values[to++] = all[start + c]!
+  if (storage === 'f32') {
+    const all = new Float32Array(bytes)
+    for (let r = 0, to = 0; r < rows; r++)
+      for (let c = 0, from = (offset4 + r * stride4) * 4; c < channels; c++) values[to++] = all[from++]!
+    return values
   }
+  const halves = new Uint16Array(bytes)
+  for (let r = 0, to = 0; r < rows; r++)
+    for (let c = 0, from = (offset4 + r * stride4) * 4; c < channels; c++) values[to++] = fromF16Bits(halves[from++]!)
   return values
 }

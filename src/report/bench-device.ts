@@ -2,9 +2,10 @@
 import type { Device } from '../device/device.ts'
 import { listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
-import { optimiseInParts } from '../passes/passes.ts'
+import { optimised } from '../pipeline/memory-limit.ts'
 import { type Model, openModel } from '../pipeline/model.ts'
-import { type Plan, planGraph } from '../plan/plan.ts'
+import type { Plan } from '../plan/plan.ts'
+import { planWithin } from '../plan/within.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { type WebGpuOptions, webgpuExecutor } from '../run/webgpu/executor.ts'
 import { WebGpuSession } from '../run/webgpu/session.ts'
@@ -81,14 +82,16 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     },
     model,
     device,
-    plan: (component, planning = {}) =>
-      planGraph(partsOf(component, planning).graph, { dtype, capabilities: capabilitiesOf(device), ...planning }),
+    plan: (component, planning = {}) => {
+      const { graph, frugal } = partsOf(component, planning)
+      return planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ...planning })
+    },
     async load(component, planning = {}) {
       const source = await openComponent(model.files, component.folder)
       try {
         checkParams(component.graph.params.values(), source)
-        const { graph, prelude } = partsOf(component, planning)
-        const load = { dtype, prelude, signal: options.signal }
+        const { graph, prelude, frugal } = partsOf(component, planning)
+        const load = { dtype, prelude, frugal, signal: options.signal }
         const session = await webgpuExecutor(device, planning).load(graph, source, load)
         if (!(session instanceof WebGpuSession)) throw new TypeError('a WebGPU executor loads WebGPU sessions')
         await session.hold(component.inputs(), options.signal)
@@ -101,7 +104,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
 }
 
 function partsOf({ graph, held }: ModelComponent, { fuse = true, merge = fuse, hold = true }: PlanningOptions) {
-  return optimiseInParts(graph, hold ? held : [], { fuse, merge })
+  return optimised(graph, hold ? held : [], { fuse, merge })
 }
 
 export function resolveDType(dtype: BenchOptions['dtype'], kind: BenchHead['device']): StorageDType {

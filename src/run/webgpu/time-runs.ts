@@ -4,6 +4,7 @@ import type { WebGpuSession } from './session.ts'
 /** Milliseconds a run, of `repeats` queued at once; from the first encoding until the device is done. */
 export async function timeRuns({ program }: WebGpuSession, repeats: number): Promise<number> {
   const { gpu } = program.device
+  await program.prepare()
   const start = performance.now()
   for (let i = 0; i < repeats; i++) {
     const encoder = gpu.createCommandEncoder()
