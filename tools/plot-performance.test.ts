@@ -9,7 +9,8 @@ test('the plot in the documentation is that of the latest results', async () => 
 })
 
 test('bars have the lengths of their figures, and figures that are missing have none', () => {
-  const results = { ...latestResults(), unetStepMs: 20, torchEagerUnetStepMs: 40, torchGraphUnetStepMs: null }
+  const missing = { torchGraphUnetStepMs: null, torchCompileUnetStepMs: undefined }
+  const results = { ...latestResults(), unetStepMs: 20, torchEagerUnetStepMs: 40, ...missing }
   const svg = performancePlot({ ...results, browserLike: { unetStepMs: 80, pictureMs: null } })
   const [panel] = svg.split('A picture of 20 steps')
   const widths = [...panel!.matchAll(/<rect class="(?:own|own-lesser|peer)"[^>]* width="([\d.]+)"/g)].map((m) =>
