@@ -1,14 +1,16 @@
 import { defineConfig } from 'vitest/config'
+import LongFirst from './test/long-first.ts'
 
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'tools/**/*.test.ts'],
     // Commands of their own: minutes, gigabytes, other software (CONTRIBUTING.md).
-    exclude: ['test/full-size/**', 'test/soak/**'],
+    exclude: ['test/full-size/**', 'test/soak/**', 'test/peer/**'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    sequence: { sequencer: LongFirst },
     reporters: ['default', './test/summary-reporter.ts'],
   },
 })

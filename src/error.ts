@@ -14,6 +14,7 @@ export const errorCodes = [
   'weights/shape',
   'weights/missing-key',
   'weights/http',
+  'weights/quantised',
   'tokenizer/missing',
   'tokenizer/invalid',
   'sampler/unknown',

@@ -1,5 +1,5 @@
 // What people see of speed and memory: `generate --profile`, `phosphene bench`, `inspect --unfused` and `--html`. Figures are held
-// against the plan and against each other, never against a clock.
+// against the plan and against each other, never against a clock. What takes a peer is test/peer's.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -148,7 +148,7 @@ interface Row {
   readonly teraflops: number
 }
 
-describe('bench kernels and layers', () => {
+describe('bench kernels', () => {
   const text = ['--only', 'text_encoder', '--rounds', '2', ...small, ...swiftshader]
 
   it('tells every kernel once: what it did is what was planned', async () => {
@@ -173,7 +173,7 @@ describe('bench kernels and layers', () => {
   })
 
   it('tells the same by layer, in the order of the model', async () => {
-    const report = await json('bench', 'layers', ...text, '--depth', '3', '--browser-like')
+    const report = await json('bench', 'kernels', ...text, '--by', 'layer', '--depth', '3', '--browser-like')
     expect(report.browserLike).toBe(true)
     const rows: Row[] = report.components[0].rows
     expect(rows.map(({ name }) => name)).toEqual([
@@ -182,7 +182,7 @@ describe('bench kernels and layers', () => {
       'text_model.final_layer_norm',
     ])
     expect(sum(rows.map(({ macs }) => macs))).toBe((await planned(starterFolder)).get('text_encoder')!.macs)
-    const { out } = await cli('bench', 'layers', ...text, '--rounds', '1')
+    const { out } = await cli('bench', 'kernels', ...text, '--by', 'layer', '--rounds', '1')
     expect(out).toMatch(/^limits: .*B\/s, .*FLOP\/s \(measured by short tests\)$/m)
     expect(out).toMatch(/of limit +limited by +layer\n/)
   })
@@ -291,7 +291,11 @@ const kernels = ['bench', 'kernels', ...small, ...swiftshader]
 const badInput: readonly (readonly [name: string, code: string, argv: () => readonly string[]])[] = [
   ['an unknown component', 'options/invalid', () => [...kernels, '--only', 'text_encoder,lungs']],
   ['no rounds', 'options/invalid', () => [...kernels, '--rounds', '0']],
-  ['no depth', 'options/invalid', () => ['bench', 'layers', '--depth', '0']],
+  ['no depth', 'options/invalid', () => [...kernels, '--by', 'layer', '--depth', '0']],
+  ['the depth of layers for kernels', 'options/invalid', () => [...kernels, '--depth', '2']],
+  ['rows by something else', 'options/invalid', () => [...kernels, '--by', 'colour']],
+  ['a layer that is not there', 'options/invalid', () => ['bench', 'layers', '--only', 'conv 9×9', ...swiftshader]],
+  ['the peer on the CPU', 'options/invalid', () => ['bench', 'picture', '--peer', '--device', 'cpu']],
   ['the CPU, whose kernels are not ours', 'options/invalid', () => ['bench', 'kernels', '--device', 'cpu']],
   ['an unknown command', 'options/invalid', () => ['bench', 'everything']],
   ['an unknown order', 'options/invalid', () => ['bench', 'ablation', '--order', 'random']],
@@ -299,6 +303,7 @@ const badInput: readonly (readonly [name: string, code: string, argv: () => read
   ['a model that is not there', 'model/not-found', () => [...kernels, '--model', inScratch('nowhere')]],
   ['a size that cannot be', 'options/size', () => ['bench', 'picture', '--width', '65', '--device', 'cpu']],
   ['an unknown sampler', 'sampler/unknown', () => ['bench', 'picture', '--sampler', 'dice', '--device', 'cpu']],
+  ['a report nowhere', 'output/unwritable', () => ['bench', 'layers', '--json', inScratch('gone/layers.json')]],
   ['a plot nowhere', 'output/unwritable', () => ['bench', 'ablation', '--svg', inScratch('gone/plot.svg')]],
   ['a page nowhere', 'output/unwritable', () => ['inspect', model, '--html', inScratch('gone/page.html')]],
 ]

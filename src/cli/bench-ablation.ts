@@ -2,12 +2,11 @@
 import type { Command } from 'commander'
 import type { Ablation, AblationRow } from '../report/bench-ablation.ts'
 import { oneOfFor } from './arguments.ts'
-import { addBenchOptions, type BenchFlags, benchOptions, headText } from './bench-options.ts'
+import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, tell } from './bench-options.ts'
 import { checkWritable, writeAll } from './output-files.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
 import { megabytes, milliseconds, prefixed } from './units.ts'
-import { version } from './version.ts'
 
 interface AblationFlags extends BenchFlags {
   readonly order: 'removed' | 'added'
@@ -24,15 +23,16 @@ export function addBenchAblation(bench: Command, terminal: Terminal): void {
     )
     .option('--svg <file>', 'write a plot as well')
     .action(async (flags: AblationFlags) => {
-      const { svg } = flags
+      const { svg, ...measured } = flags
+      await checkJson(flags)
       await checkWritable(svg === undefined ? [] : [svg])
       const { benchAblation } = await import('../report/bench-ablation.ts')
-      const report = await benchAblation({ ...benchOptions(flags, terminal), order: flags.order })
+      const report = await benchAblation(benchOptions(measured, terminal))
       if (svg !== undefined) {
         const { ablationPlot } = await import('../report/ablation-plot.ts')
         await writeAll([{ path: svg, bytes: new TextEncoder().encode(ablationPlot(report)) }], () => {})
       }
-      terminal.out(flags.json ? `${JSON.stringify({ version, ...report })}\n` : text(report))
+      await tell(report, () => text(report), flags, terminal)
     })
 }
 

@@ -1,59 +1,58 @@
-// `phosphene bench kernels` and `bench layers`: where a component's time goes, and how far from the device's limit it is spent.
+// `phosphene bench kernels`: where a component's time goes, by kernel or by layer, and how far from the device's limit it is spent.
 import type { Command } from 'commander'
+import { PhospheneError } from '../error.ts'
 import type { ComponentKernels, KernelBench, KernelRow } from '../report/bench-kernels.ts'
-import { wholeNumberFor } from './arguments.ts'
-import { addBenchOptions, type BenchFlags, benchOptions, headText } from './bench-options.ts'
+import { oneOfFor, wholeNumberFor } from './arguments.ts'
+import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, tell } from './bench-options.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
 import { megabytes, milliseconds, percent, prefixed } from './units.ts'
-import { version } from './version.ts'
+
+type Group = 'kernel' | 'layer'
 
 interface KernelFlags extends BenchFlags {
   readonly only?: readonly string[]
   readonly measuredLimits?: boolean
+  readonly by: Group
+  readonly depth?: number
 }
 
 export function addBenchKernels(bench: Command, terminal: Terminal): void {
-  kernelOptions(bench.command('kernels').description('time every kernel, grouped by what it computes')).action(
-    (flags: KernelFlags) =>
-      benchBy(flags, terminal, 'kernel', async () => (await import('../report/bench-kernels.ts')).rowsByKernel),
-  )
-  kernelOptions(bench.command('layers').description('time every kernel, grouped by layer of the model'))
-    .option('--depth <number>', 'modules of a name that make a layer', wholeNumberFor('--depth', 1))
-    .action(({ depth, ...flags }: KernelFlags & { depth?: number }) =>
-      benchBy(flags, terminal, 'layer', async () => {
-        const { rowsByLayer } = await import('../report/bench-kernels.ts')
-        return (component, rates) => rowsByLayer(component, rates, depth)
-      }),
-    )
-}
-
-function kernelOptions(command: Command): Command {
-  return addBenchOptions(command)
+  addBenchOptions(bench.command('kernels').description("time every kernel of a model's components"))
     .option('--only <folders>', 'components to measure, e.g. unet,vae', (text: string) => text.split(','))
     .option('--measured-limits', "limits measured on this adapter, where the maker's would be taken")
+    .option(
+      '--by <name>',
+      'what makes a row: kernel (what it computes) or layer (of the model)',
+      oneOfFor('--by', ['kernel', 'layer']),
+      'kernel',
+    )
+    .option('--depth <number>', 'modules of a name that make a layer, with --by layer', wholeNumberFor('--depth', 1))
+    .action(async (flags: KernelFlags) => {
+      const { by, depth, ...measured } = flags
+      if (depth !== undefined && by !== 'layer')
+        throw new PhospheneError({
+          code: 'options/invalid',
+          message: `--depth ${depth} tells how deep a layer is, and the rows are kernels`,
+          fix: 'Add --by layer, or leave --depth out.',
+        })
+      await checkJson(flags)
+      const { benchKernels, rowsByKernel, rowsByLayer } = await import('../report/bench-kernels.ts')
+      const report = await benchKernels(benchOptions(measured, terminal))
+      const components = report.components.map((component) => ({
+        ...component,
+        rows: by === 'kernel' ? rowsByKernel(component, report.rates) : rowsByLayer(component, report.rates, depth),
+      }))
+      const bare = components.map(({ nodes: _, ...component }) => component)
+      await tell({ ...report, components: bare }, () => text(report, components, by), flags, terminal)
+    })
 }
 
-type Grouping = (component: ComponentKernels, rates: KernelBench['rates']) => KernelRow[]
+type Rows = ComponentKernels & { readonly rows: readonly KernelRow[] }
 
-async function benchBy(
-  flags: KernelFlags,
-  terminal: Terminal,
-  what: 'kernel' | 'layer',
-  grouping: () => Promise<Grouping>,
-): Promise<void> {
-  const { benchKernels } = await import('../report/bench-kernels.ts')
-  const { only, measuredLimits } = flags
-  const report = await benchKernels({ ...benchOptions(flags, terminal), only, measuredLimits })
-  const group = await grouping()
-  const components = report.components.map((component) => ({ ...component, rows: group(component, report.rates) }))
-  if (flags.json) {
-    const bare = components.map(({ nodes: _, ...component }) => component)
-    terminal.out(`${JSON.stringify({ version, ...report, components: bare })}\n`)
-    return
-  }
-  terminal.out(`${headText(report)}${limitsText(report.rates)}`)
-  for (const component of components) terminal.out(`\n${componentText(component, what)}`)
+function text(report: KernelBench, components: readonly Rows[], by: Group): string {
+  const parts = components.map((component) => `\n${componentText(component, by)}`)
+  return `${headText(report)}${limitsText(report.rates)}${parts.join('')}`
 }
 
 function limitsText({
@@ -68,7 +67,7 @@ function limitsText({
   return `limits: ${prefixed(bytesPerSecond)}B/s, ${prefixed(vectorOperationsPerSecond)}FLOP/s${matrix} (${whose})\n`
 }
 
-function componentText(component: ComponentKernels & { readonly rows: readonly KernelRow[] }, what: string): string {
+function componentText(component: Rows, what: Group): string {
   const { runMs, kernelMs, macs, bytesMoved, dispatches, arenaBytes } = component
   const head =
     `${component.component}: ${milliseconds(runMs.median)} a run (${milliseconds(runMs.least)} … ${milliseconds(runMs.most)}), ` +

@@ -4,6 +4,7 @@ import { PhospheneError } from '../error.ts'
 import type { TextToImageOptions } from '../pipeline/options.ts'
 import type { GenerationResult, Stage } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
+import { weightFormats } from '../pipeline/weight-formats.ts'
 import { memoryFor, numberFor, oneOfFor, wholeNumberFor } from './arguments.ts'
 import { checkWritable, outputPaths, writeAll } from './output-files.ts'
 import { progressDisplay } from './progress-display.ts'
@@ -32,6 +33,7 @@ interface GenerateFlags {
   readonly device: (typeof devices)[number]
   readonly adapter?: string
   readonly dtype: (typeof dtypes)[number]
+  readonly weights?: (typeof weightFormats)[number]
   readonly memory?: number
   readonly saveLatents?: string
   readonly initLatents?: string
@@ -71,6 +73,11 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option('-d, --device <name>', devices.join(', '), oneOfFor('--device', devices), 'auto')
     .option('--adapter <name>', 'part of the name of the adapter, see `phosphene doctor`')
     .option('--dtype <type>', dtypes.join(', '), oneOfFor('--dtype', dtypes), 'auto')
+    .option(
+      '--weights <format>',
+      `how weights are kept: ${weightFormats.join(', ')} (default: as the files have them)`,
+      oneOfFor('--weights', weightFormats),
+    )
     .option('--memory <MB>', 'allowed for everything but weights; more work where it is little', memoryFor('--memory'))
     .option('--save-latents <file>', 'write the final latents as .safetensors')
     .option('--init-latents <file>', 'noise to start from, as .safetensors')
@@ -97,6 +104,7 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
       device: flags.device,
       adapter: flags.adapter,
       dtype: flags.dtype,
+      weights: flags.weights,
       memoryBytes: flags.memory === undefined ? undefined : flags.memory * 1e6,
       onDevice: (choice) => terminal.err(`device: ${choice}\n`),
     })

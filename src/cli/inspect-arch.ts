@@ -11,11 +11,12 @@ export function archText({
   height,
   batch,
   dtype,
+  weights,
   memoryBytes,
   components,
 }: ArchReport): string {
   const limit = memoryBytes === undefined ? '' : `, within ${megabytes(memoryBytes)}`
-  const head = `${model}: ${className}\n${width}×${height}, ${batch} at once, ${dtype}${limit}\n\n`
+  const head = `${model}: ${className}\n${width}×${height}, ${batch} at once, ${dtype}${weights === undefined ? '' : `, weights ${weights}`}${limit}\n\n`
   const row = (name: string, figures: ComponentFigures) => [
     name,
     prefixed(figures.macs),

@@ -1,5 +1,6 @@
 // `phosphene inspect`: what a model consists of and what it will take.
 import type { Command } from 'commander'
+import { weightFormats } from '../pipeline/weight-formats.ts'
 import type { ComponentReport, InspectReport } from '../report/inspect.ts'
 import type { Unfused } from '../report/unfused.ts'
 import { memoryFor, oneOfFor, wholeNumberFor } from './arguments.ts'
@@ -17,6 +18,7 @@ interface InspectFlags {
   readonly dtype: 'f32' | 'f16'
   readonly device?: 'gpu' | 'software'
   readonly adapter?: string
+  readonly weights?: (typeof weightFormats)[number]
   readonly arch?: string
   readonly batch?: number
   readonly memory?: number
@@ -40,6 +42,11 @@ export function addInspect(program: Command, terminal: Terminal): void {
       oneOfFor('--device', ['gpu', 'software']),
     )
     .option('--adapter <name>', 'part of the name of the adapter')
+    .option(
+      '--weights <format>',
+      `how weights are kept: ${weightFormats.join(', ')} (default: as the files have them)`,
+      oneOfFor('--weights', weightFormats),
+    )
     .option('--memory <MB>', 'allowed for everything but weights', memoryFor('--memory'))
     .option('--arch <name>', 'plan without weights: sd15, sd21, sdxl, or the configs of a folder')
     .option('--batch <number>', 'pictures at once, with --arch', wholeNumberFor('--batch', 1))

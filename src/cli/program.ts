@@ -5,6 +5,7 @@ import { addDoctor } from './doctor.ts'
 import { report } from './failure.ts'
 import { addGenerate } from './generate.ts'
 import { addInspect } from './inspect.ts'
+import { addQuantise } from './quantise.ts'
 import { addSamplers } from './samplers.ts'
 import type { Terminal } from './terminal.ts'
 import { version } from './version.ts'
@@ -26,6 +27,7 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
   addGenerate(program, terminal)
   addDoctor(program, terminal)
   addInspect(program, terminal)
+  addQuantise(program, terminal)
   addBench(program, terminal)
   addSamplers(program, terminal)
   try {

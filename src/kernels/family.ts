@@ -6,9 +6,17 @@ import type { Shape } from '../graph/op.ts'
 /**
  * How elements lie in a buffer, always in groups of four channels:
  * 'f32' = vec4<f32> (16 B), 'f16' = vec4<f16> (8 B, needs shader-f16), 'f16-packed' = vec2<u32> (8 B, any device),
- * 'int' = u32 a single element.
+ * 'int' = u32 a single element;
+ * of weights alone 'int8' = u32, 'int4' = half of one: integers, whose scales lie behind them (wgsl/quantised.ts).
  */
-export type Storage = 'f32' | 'f16' | 'f16-packed' | 'int'
+export type Storage = 'f32' | 'f16' | 'f16-packed' | 'int' | 'int8' | 'int4'
+
+/** The layout that all variants of an op want of a quantised weight: a matrix [rows][columns4]. */
+export type QuantisedLayout =
+  /** Blocks lie along rows, which are k; columns are those of both halves. */
+  | { readonly blocks: 'rows'; readonly rows: number; readonly columns4: number; readonly halves: 1 | 2 }
+  /** Blocks lie along columns: a token table. */
+  | { readonly blocks: 'columns'; readonly rows: number; readonly columns4: number }
 
 /**
  * A tensor as a kernel sees it: rows of channels. Row r, channel group g (four channels) is element
@@ -29,6 +37,8 @@ export interface Operand {
   readonly offset4: number
   /** 'arena' and 'state' are bound read_write (WebGPU tracks usage by buffer), 'weight' read. */
   readonly space: 'arena' | 'state' | 'weight'
+  /** Of 'int8' and 'int4'. */
+  readonly quantised?: QuantisedLayout
 }
 
 /** The numbers of a device that kernels depend on; a GPUSupportedLimits fits. */
@@ -105,6 +115,9 @@ export interface Permutation {
   readonly strides: readonly [number, number, number]
 }
 
+/** Weights on the host: f32, the bits of f16, quantised integers. */
+export type Elements = Float32Array | Uint16Array | Int8Array
+
 /** A weight in the layout that a variant wants: constant to constant, made once at load, element by element. */
 export interface PreparedWeight {
   /** Names the layout; weights prepared alike are shared. Holds everything `pack` depends on. */
@@ -113,8 +126,8 @@ export interface PreparedWeight {
   readonly elements: number
   /** The rearrangement, for devices that do it faster than the host. */
   readonly permutation: Permutation
-  /** The same on the host; works on f32 values and on f16 bits alike (padding is 0 in both). */
-  pack(source: Float32Array | Uint16Array, target: Float32Array | Uint16Array): void
+  /** The same on the host; works on f32 values, on f16 bits and on integers alike (padding is 0 in all). */
+  pack(source: Elements, target: Elements): void
 }
 
 export interface Variant<A, P> {

@@ -2,6 +2,7 @@
 // picture, and loaded anew when another shape is asked for.
 import type { Executor, Session } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import type { WantedParam } from '../weights/check.ts'
 import { checkParams } from '../weights/check.ts'
 import { type Component, openComponent } from '../weights/folder.ts'
@@ -47,6 +48,8 @@ export class LoadedComponents {
   readonly dtype: StorageDType
   /** Allowed for everything but weights. */
   readonly memoryBytes: number | undefined
+  /** As the files have them unless said. */
+  readonly weights: WeightFormat | undefined
   private readonly files: ModelFiles
   private readonly entries = new Map<string, Entry>()
   private readonly warned = new Set<string>()
@@ -55,11 +58,18 @@ export class LoadedComponents {
   /** Milliseconds for which callers of `session` waited, by component. */
   readonly waitMs = new Map<string, number>()
 
-  constructor(files: ModelFiles, executor: Executor, dtype: StorageDType, memoryBytes?: number | undefined) {
+  constructor(
+    files: ModelFiles,
+    executor: Executor,
+    dtype: StorageDType,
+    memoryBytes?: number | undefined,
+    weights?: WeightFormat | undefined,
+  ) {
     this.files = files
     this.executor = executor
     this.dtype = dtype
     this.memoryBytes = memoryBytes
+    this.weights = weights
   }
 
   /** A session for the request. Raises what opening, checking and loading weights raises. */
@@ -160,6 +170,7 @@ export class LoadedComponents {
         frugal: parts.frugal,
         memory: bytes === undefined ? undefined : { bytes, besideBytes: request.besideBytes ?? 0 },
         dtype: this.dtype,
+        weights: this.weights,
         signal: context.signal,
         onProgress,
       })

@@ -3,6 +3,7 @@ import { totalmem } from 'node:os'
 import { type AdapterReport, listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
 import { onnxExecutor } from '../run/onnx/executor.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { webgpuBackend } from './backend.ts'
@@ -23,6 +24,11 @@ export interface OpenOptions {
   readonly dtype?: DTypeChoice | undefined
   /** Bytes for everything but weights: intermediates and what lives across steps. No limit unless given. */
   readonly memoryBytes?: number | undefined
+  /**
+   * How weights of convolutions, products and token tables are stored on the device: 'int8' and 'int4' take half and a quarter
+   * of f16's bytes. As the files have them unless given.
+   */
+  readonly weights?: WeightFormat | undefined
   /** Told which device was chosen, and why where the choice was open. */
   readonly onDevice?: ((choice: string) => void) | undefined
 }
@@ -33,7 +39,7 @@ export interface OpenOptions {
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = typeof model === 'string' ? nodeFolder(model) : model
-  return openTextToImage(files, options.dtype, () => openBackend(options), options.memoryBytes)
+  return openTextToImage(files, options.dtype, () => openBackend(options), options.memoryBytes, options.weights)
 }
 
 async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: OpenOptions): Promise<Backend> {

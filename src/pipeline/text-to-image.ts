@@ -5,6 +5,7 @@ import { encodePng } from '../image/png.ts'
 import { throwIfAborted } from '../run/aborted.ts'
 import type { Executor } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import type { Backend, DeviceSummary } from './backend-contract.ts'
 import { type ComponentRequest, type LoadContext, LoadedComponents } from './components.ts'
 import { denoise } from './denoise.ts'
@@ -27,6 +28,8 @@ export interface TextToImageParts {
   readonly dtype: StorageDType
   /** Bytes for everything but weights; no limit unless given. */
   readonly memoryBytes?: number | undefined
+  /** How weights of products, convolutions and token tables are stored; as the files have them unless given. */
+  readonly weights?: WeightFormat | undefined
   /** Raises 'options/size' or 'plan/too-large' where a job does not fit this executor; nothing is loaded yet. */
   readonly checkSize?: ((job: Job) => void) | undefined
 }
@@ -58,13 +61,13 @@ export class TextToImage {
   private queue: Promise<unknown> = Promise.resolve()
   private disposed = false
 
-  constructor({ model, backend, dtype, memoryBytes, checkSize }: TextToImageParts) {
+  constructor({ model, backend, dtype, memoryBytes, weights, checkSize }: TextToImageParts) {
     this.model = model
     this.device = backend.device
     this.executor = backend.executor
     this.dtype = dtype
     this.checkSize = checkSize
-    this.components = new LoadedComponents(model.files, backend.executor, dtype, memoryBytes)
+    this.components = new LoadedComponents(model.files, backend.executor, dtype, memoryBytes, weights)
   }
 
   /**

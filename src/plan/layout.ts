@@ -1,10 +1,11 @@
 // How tensors lie in buffers: rows of channel groups of four. Packs and unpacks host values at the edges.
 import type { Shape } from '../graph/op.ts'
-import type { Storage } from '../kernels/family.ts'
+import type { Elements, Storage } from '../kernels/family.ts'
 import { f32ToF16, fromF16Bits, type StorageDType } from '../tensor/dtype.ts'
+import { isQuantised, quantisedRules } from '../tensor/quantise.ts'
 
-/** Bytes of one channel group (four elements), or of one element for 'int'. */
-export const groupBytes: Record<Storage, number> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4 }
+/** Bytes of one channel group (four elements; of integers without their scales), or of one element for 'int'. */
+export const groupBytes: Record<Storage, number> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4, int8: 4, int4: 2 }
 
 export interface RowLayout {
   readonly rows: number
@@ -21,7 +22,9 @@ export function rowLayout(shape: Shape): RowLayout {
 
 export function storageBytes(shape: Shape, storage: Storage): number {
   const { rows, channels, groups4 } = rowLayout(shape)
-  return (storage === 'int' ? rows * channels : rows * groups4) * groupBytes[storage]
+  const bytes = (storage === 'int' ? rows * channels : rows * groups4) * groupBytes[storage]
+  // A scale, two bytes, serves a block.
+  return isQuantised(storage) ? bytes + Math.ceil((rows * groups4 * 4) / quantisedRules[storage].block) * 2 : bytes
 }
 
 /** How floats are stored on a device: halves need no shader-f16, only other loads and stores. */
@@ -29,12 +32,8 @@ export function floatStorage(dtype: StorageDType, shaderF16: boolean): Storage {
   return dtype === 'f32' ? 'f32' : shaderF16 ? 'f16' : 'f16-packed'
 }
 
-/** Copies rows into rows of padded groups; works on f32 values and on f16 bits alike. */
-export function padRows(
-  source: Float32Array | Uint16Array,
-  { rows, channels, groups4 }: RowLayout,
-  target: Float32Array | Uint16Array,
-): void {
+/** Copies rows into rows of padded groups. */
+export function padRows(source: Elements, { rows, channels, groups4 }: RowLayout, target: Elements): void {
   const padded = groups4 * 4
   if (padded === channels) {
     target.set(source)

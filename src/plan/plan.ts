@@ -4,11 +4,13 @@ import type { Graph, Node, Value } from '../graph/graph.ts'
 import type { Candidate, Choice } from '../kernels/choose.ts'
 import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import { isQuantised, type WeightFormat } from '../tensor/quantise.ts'
 import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 import { ConstantList } from './constants.ts'
 import { floatStorage, rowLayout, storageBytes } from './layout.ts'
 import type { Memory } from './memory.ts'
 import { chooseMemory } from './order.ts'
+import { quantisableParams } from './quantised.ts'
 import { type BoundValue, bindingAlignment, type StepRequest, stepRequests } from './requests.ts'
 import { type SharedChoices, sharedChoices } from './shared-choices.ts'
 import { operandsOf } from './views.ts'
@@ -18,6 +20,8 @@ export type { PlannedWeight } from './weights.ts'
 
 export interface PlanOptions {
   readonly dtype: StorageDType
+  /** How weights of products, convolutions and token tables are stored; as `dtype` unless quantised. */
+  readonly weights?: WeightFormat | undefined
   readonly capabilities: Capabilities
   /** Size of the arena's buffers; WebGPU's default binding limit unless said. */
   readonly pageBytes?: number
@@ -112,7 +116,12 @@ function grown(bytes: number, { kind }: Capabilities): number {
 export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): ArenaPlan {
   const { capabilities } = options
   const storage = floatStorage(options.dtype, capabilities.shaderF16)
-  const storageOf = ({ kind }: Value): Storage => (kind === 'float' ? storage : kind)
+  const { weights: format } = options
+  const quantisable: ReadonlySet<Value> = isQuantised(format) ? quantisableParams(graph) : new Set()
+  const storageOf = (value: Value): Storage => {
+    if (isQuantised(format) && quantisable.has(value)) return format
+    return value.kind === 'float' ? storage : value.kind
+  }
   const bytesOf = (base: Value): number => storageBytes(base.shape, storageOf(base))
   for (const value of graph.inputs.values())
     if (!isRead(graph, value)) throw internal(`input ${value.name} is used by no node`)
@@ -153,7 +162,7 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
     }
     return { choice: best!.candidate.choice(), scratch: best!.scratch }
   }
-  const weights = new WeightList(storage === 'f32' ? 4 : 2)
+  const weights = new WeightList(storageOf)
   const constants = new ConstantList()
   const locate = ({ value, start, end }: BoundValue): Location => {
     const owner = ownerOf(value)
@@ -187,7 +196,14 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
             const bound = each.inputs[role.index]!
             const { origin } = ownerOf(bound.value)
             if (origin !== 'param' && origin !== 'constant') return locate(bound)
-            return { kind: 'weight', index: weights.indexOf(bound.value, choice.prepared(role.index)) }
+            return {
+              kind: 'weight',
+              index: weights.indexOf(
+                bound.value,
+                choice.prepared(role.index),
+                each.request.inputs[role.index]!.quantised,
+              ),
+            }
           }
         }
       }

@@ -5,9 +5,11 @@ import type { Node, Value } from '../graph/graph.ts'
 import type { Shape } from '../graph/op.ts'
 import { families } from '../kernels/families.ts'
 import type { Capabilities, Family, Operand, Request, Storage } from '../kernels/family.ts'
+import { isQuantised } from '../tensor/quantise.ts'
 import { copiedParts } from './accesses.ts'
 import { groupBytes, rowLayout } from './layout.ts'
 import type { Memory } from './memory.ts'
+import { quantisedLayout } from './quantised.ts'
 import { isJoin } from './views.ts'
 
 /** A value as an operand, and what of its memory is bound for it. */
@@ -122,7 +124,10 @@ export function stepRequests(
     const bounds = (list: readonly Bound[]) => list.map(({ bound }) => bound)
     const request: Request<unknown> = {
       attrs,
-      inputs: operands(first),
+      // Quantised are only weights of products and tables, their input 1.
+      inputs: operands(first).map((each) =>
+        isQuantised(each.storage) ? { ...each, quantised: quantisedLayout(node) } : each,
+      ),
       output: last.operand,
       ...(epilogue && { epilogue: { expr: epilogue.expr, inputs: operands(rest) } }),
       capabilities,

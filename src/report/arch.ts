@@ -8,6 +8,7 @@ import { modelConfigs } from '../pipeline/model.ts'
 import { sharedChoices } from '../plan/shared-choices.ts'
 import { samplingBytes } from '../run/webgpu/sampling.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { type Architecture, type ArchitectureName, architectures } from './architectures.ts'
 import { type PlannedComponent, planComponent } from './planned.ts'
@@ -19,6 +20,7 @@ export interface ArchOptions {
   /** Pictures at once. */
   readonly batch?: number | undefined
   readonly dtype: StorageDType
+  readonly weights?: WeightFormat | undefined
   /** For everything but weights. */
   readonly memoryBytes?: number | undefined
   readonly capabilities: Capabilities
@@ -46,6 +48,7 @@ export interface ArchReport {
   readonly height: number
   readonly batch: number
   readonly dtype: StorageDType
+  readonly weights?: WeightFormat | undefined
   readonly memoryBytes?: number | undefined
   readonly components: {
     /** One prompt through all text encoders. */
@@ -68,7 +71,7 @@ export async function inspectArch(arch: string, options: ArchOptions): Promise<A
   const configs = isKnown(arch) ? known(arch) : await modelConfigs(nodeFolder(arch))
   const parts = await latentDiffusion(configs)
   const { denoiser, autoencoder, textEncoders, className } = parts
-  const { batch = 1, dtype, capabilities, memoryBytes } = options
+  const { batch = 1, dtype, weights, capabilities, memoryBytes } = options
   const factor = autoencoder.pixelsPerLatent
   const [sampleHeight, sampleWidth] = denoiser.sampleSize ?? [64, 64]
   const { width = sampleWidth * factor, height = sampleHeight * factor } = options
@@ -79,7 +82,7 @@ export async function inspectArch(arch: string, options: ArchOptions): Promise<A
       fix: `Give a width and a height that are multiples of ${factor}.`,
     })
   const latents = { height: height / factor, width: width / factor }
-  const planning = { dtype, capabilities, ranked: sharedChoices() }
+  const planning = { dtype, weights, capabilities, ranked: sharedChoices() }
   const figures = (graph: Graph, held: readonly string[], besideBytes: number): ComponentFigures => {
     const limit = memoryBytes === undefined ? undefined : { bytes: memoryBytes, besideBytes }
     return figuresOf(planComponent({ graph, held }, planning, limit), besideBytes)
@@ -93,6 +96,7 @@ export async function inspectArch(arch: string, options: ArchOptions): Promise<A
     height,
     batch,
     dtype,
+    weights,
     memoryBytes,
     components: {
       text: together(textEncoders.map((each) => figures(each.graph({ batch: 1 }), [], 0))),

@@ -6,6 +6,7 @@ import type { WebGpuSession } from '../run/webgpu/session.ts'
 import { timeRuns } from '../run/webgpu/time-runs.ts'
 import { configurations, planningOf, type Switch } from './ablation-configurations.ts'
 import { type BenchHead, type BenchOptions, openBench, type PlanningOptions } from './bench-device.ts'
+import { relativeDifference } from './difference.ts'
 import { type Summary, summarise } from './statistics.ts'
 
 export interface AblationOptions extends BenchOptions {
@@ -60,7 +61,7 @@ export async function benchAblation(options: AblationOptions): Promise<Ablation>
       try {
         const outputs = await session.run({}, signal)
         onProgress(`${name}: ${rounds} rounds`)
-        return { difference: difference(outputs, wanted), ...(await inTurns(full, session, rounds, signal)) }
+        return { difference: relativeDifference(outputs, wanted), ...(await inTurns(full, session, rounds, signal)) }
       } finally {
         session.dispose()
         await bench.device.settle()
@@ -129,14 +130,4 @@ function countsOf({ steps, arenaBytes, weightBytes }: Plan): PlanCounts {
     arenaBytes,
     weightBytes,
   }
-}
-
-function difference(got: Record<string, Float32Array>, wanted: Record<string, Float32Array>): number {
-  let [error, norm] = [0, 0]
-  for (const [name, values] of Object.entries(wanted))
-    for (const [i, value] of values.entries()) {
-      error += (got[name]![i]! - value) ** 2
-      norm += value ** 2
-    }
-  return Math.sqrt(error / norm)
 }

@@ -112,7 +112,11 @@ export function resolveDType(dtype: BenchOptions['dtype'], kind: BenchHead['devi
   return kind === 'gpu' ? 'f16' : 'f32'
 }
 
-export async function openBenchDevice({ device = 'auto', adapter, browserLike }: BenchOptions): Promise<Device> {
+export async function openBenchDevice({
+  device = 'auto',
+  adapter,
+  browserLike,
+}: Pick<BenchOptions, 'device' | 'adapter' | 'browserLike'>): Promise<Device> {
   if (device === 'cpu')
     throw new PhospheneError({
       code: 'options/invalid',

@@ -4,6 +4,7 @@ import type { Capabilities } from '../kernels/family.ts'
 import { openModel } from '../pipeline/model.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { type ArchOptions, type ArchReport, inspectArch } from './arch.ts'
 import type { PictureSize } from './components.ts'
@@ -11,6 +12,7 @@ import { type InspectReport, inspectModel } from './inspect.ts'
 
 export interface InspectFolderOptions extends PictureSize {
   readonly dtype?: StorageDType | undefined
+  readonly weights?: WeightFormat | undefined
   /** Undefined: any device that has WebGPU's defaults and nothing more. */
   readonly device?: 'gpu' | 'software' | undefined
   readonly adapter?: string | undefined

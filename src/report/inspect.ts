@@ -3,7 +3,9 @@ import type { Graph } from '../graph/graph.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import type { Model } from '../pipeline/model.ts'
 import type { Plan } from '../plan/plan.ts'
+import { weightFormat } from '../run/quantised-parameters.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
+import type { WeightFormat } from '../tensor/quantise.ts'
 import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { type ComponentDetails, componentDetails } from './component-details.ts'
@@ -12,6 +14,8 @@ import { planComponent } from './planned.ts'
 
 export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
+  /** As the files have them unless given. */
+  readonly weights?: WeightFormat | undefined
   readonly capabilities: Capabilities
   /** Whether each component's plan is told step by step. */
   readonly details?: boolean | undefined
@@ -109,7 +113,8 @@ async function componentReport(
     }
     const { dtype, capabilities } = options
     const limit = options.memoryBytes === undefined ? undefined : { bytes: options.memoryBytes, besideBytes: 0 }
-    const { plan, prelude } = planComponent({ graph, held }, { dtype, capabilities }, limit)
+    const weights = weightFormat(options.weights, source)
+    const { plan, prelude } = planComponent({ graph, held }, { dtype, weights, capabilities }, limit)
     return {
       folder,
       file: source.label,

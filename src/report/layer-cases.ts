@@ -7,6 +7,7 @@ import { groupNorm } from '../ops/group-norm.ts'
 import { layerNorm } from '../ops/layer-norm.ts'
 import { linear } from '../ops/matmul.ts'
 import { add, gelu, mul, quickGelu, silu } from '../ops/pointwise.ts'
+import { elementCount } from '../ops/shapes.ts'
 import { slice } from '../ops/slice.ts'
 
 export interface LayerCase {
@@ -174,12 +175,19 @@ export const layerCases: readonly LayerCase[] = [
 /** Pixels a side so that the layer takes at most `macs` multiply-adds: those of a picture of 512², halved as often as it takes. */
 export function sideWithin({ side, graph }: LayerCase, macs: number): number {
   let pixels = side ?? 1
-  while (pixels > leastSide && multiplyAdds(graph(pixels)) > macs) pixels /= 2
+  while (pixels > leastSide && work(graph(pixels)) > macs) pixels /= 2
   return pixels
 }
 
 /** Smaller images are nearly all border. */
-const leastSide = 4
+const leastSide = 2
+
+/** Multiply-adds, or so many for the elements of the largest tensor that it could have moved instead. */
+function work(graph: Graph): number {
+  const values = [...graph.inputs.values(), ...graph.nodes.map(({ output }) => output)]
+  const elements = Math.max(...values.map(({ shape }) => elementCount(shape)))
+  return Math.max(multiplyAdds(graph), 400 * elements)
+}
 
 export function multiplyAdds({ nodes }: Graph): number {
   return nodes.reduce((sum, { op, inputs, attrs, output }) => sum + op.cost(inputs, attrs as never, output).macs, 0)

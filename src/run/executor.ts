@@ -2,6 +2,7 @@
 import type { Graph } from '../graph/graph.ts'
 import type { FrugalGraphs, MemoryLimit } from '../plan/within.ts'
 import type { FileDType, StorageDType } from '../tensor/dtype.ts'
+import type { QuantisedTensors, WeightFormat } from '../tensor/quantise.ts'
 import type { Profiler } from './profiler.ts'
 
 /** Where the parameters' bytes come from; a WeightSource fits. */
@@ -13,10 +14,13 @@ export interface ParameterSource {
   readInto?(name: string, offset: number, target: Uint8Array): Promise<void>
   /** The tensor's place in a local file, where it has one: lets an executor map it instead of reading it. */
   locate(name: string): { readonly path: string; readonly offset: number; readonly length: number } | undefined
+  readonly quantised?: QuantisedTensors | undefined
 }
 
 export interface LoadOptions {
   readonly dtype: StorageDType
+  /** How weights of products, convolutions and token tables are stored: as the file has them unless said. */
+  readonly weights?: WeightFormat | undefined
   readonly signal?: AbortSignal | undefined
   /** Bytes of weights done and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined

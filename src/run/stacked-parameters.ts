@@ -3,6 +3,7 @@ import { PhospheneError } from '../error.ts'
 import type { Graph, Value } from '../graph/graph.ts'
 import { toFloat32 } from '../tensor/convert.ts'
 import { bytesPerElement } from '../tensor/dtype.ts'
+import type { QuantisedTensors } from '../tensor/quantise.ts'
 import type { ParameterSource } from './executor.ts'
 
 /** A view of `source` that has the graph's stacked parameters as well. Raises 'weights/missing-key' where a part is missing. */
@@ -47,7 +48,31 @@ export function withStacked(graph: Graph, source: ParameterSource): ParameterSou
       // All of them are over before this is: nothing may be written into `target` afterwards.
       for (const result of await Promise.allSettled(reads)) if (result.status === 'rejected') throw result.reason
     },
+    quantised: source.quantised && stackedQuantised(stacked, source.quantised),
     locate: (name) => (stacked.has(name) ? undefined : source.locate(name)),
+  }
+}
+
+/** Columns one after the other: integers and scales of the parts alike. */
+function stackedQuantised(stacked: ReadonlyMap<string, Value>, source: QuantisedTensors): QuantisedTensors {
+  return {
+    format: source.format,
+    has: (name) => (stacked.get(name)?.parts ?? [name]).every((part) => source.has(part)),
+    async read(name) {
+      const value = stacked.get(name)
+      if (!value) return source.read(name)
+      const parts = await Promise.all(value.parts!.map((part) => source.read(part)))
+      const values = new Int8Array(parts.reduce((sum, part) => sum + part.values.length, 0))
+      const scales = new Uint16Array(parts.reduce((sum, part) => sum + part.scales.length, 0))
+      let [valuesEnd, scalesEnd] = [0, 0]
+      for (const part of parts) {
+        values.set(part.values, valuesEnd)
+        scales.set(part.scales, scalesEnd)
+        valuesEnd += part.values.length
+        scalesEnd += part.scales.length
+      }
+      return { ...parts[0]!, shape: value.shape, values, scales }
+    },
   }
 }
 

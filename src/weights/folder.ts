@@ -4,6 +4,7 @@ import * as v from 'valibot'
 import { PhospheneError } from '../error.ts'
 import type { ModelFiles } from './model-files.ts'
 import { clipTextNames, vaeNames } from './names.ts'
+import { openQuantised } from './quantised.ts'
 import { openSafetensors } from './safetensors.ts'
 import { joined, type WeightSource } from './source.ts'
 
@@ -30,10 +31,20 @@ export async function openComponent(
   for (const name of names) {
     const path = join(folder, name)
     if (!(await files.exists(path))) continue
-    const source = name.endsWith('.json') ? openSharded(files, folder, path) : openSafetensors(await files.open(path))
+    const source = name.endsWith('.json') ? openSharded(files, folder, path) : openFile(files, path)
     return withOldNames(component, await source)
   }
   throw await notFound(files, folder, names)
+}
+
+async function openFile(files: ModelFiles, path: string): Promise<WeightSource> {
+  const source = await openSafetensors(await files.open(path))
+  try {
+    return openQuantised(source)
+  } catch (error) {
+    await source.close()
+    throw error
+  }
 }
 
 /** transformers calls its files `model`, diffusers `diffusion_pytorch_model`; each is seen under the other's name as well. */

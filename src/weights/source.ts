@@ -1,6 +1,7 @@
 // Named tensors, read one at a time. Sources stack: a view renames, drops or reshapes what the source below holds.
 import { PhospheneError } from '../error.ts'
 import type { FileDType } from '../tensor/dtype.ts'
+import type { QuantisedTensors } from '../tensor/quantise.ts'
 
 export interface TensorInfo {
   readonly name: string
@@ -26,6 +27,8 @@ export interface WeightSource {
   readInto(name: string, offset: number, target: Uint8Array): Promise<void>
   /** Undefined where the bytes lie in no local file, or not as they are read. */
   locate(name: string): TensorPlace | undefined
+  /** Tensors of which the file holds integers; what `read` gives of them are the halves that they stand for. */
+  readonly quantised?: QuantisedTensors | undefined
   close(): Promise<void>
 }
 
@@ -67,6 +70,14 @@ export function renamed(source: WeightSource, rename: (tensor: TensorInfo) => Re
     locate(name) {
       const under = below.get(name)
       return under === undefined ? undefined : source.locate(under)
+    },
+    quantised: source.quantised && {
+      format: source.quantised.format,
+      has: (name) => source.quantised!.has(below.get(name) ?? ''),
+      read: async (name) => ({
+        ...(await source.quantised!.read(below.get(name) ?? missing(source.label, name))),
+        shape: tensors.get(name)!.shape,
+      }),
     },
     close: () => source.close(),
   }

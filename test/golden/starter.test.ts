@@ -7,6 +7,7 @@ import { openTextToImage } from '../../src/pipeline/open.ts'
 import type { TextToImage } from '../../src/pipeline/text-to-image.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
 import { readPng } from '../png-read.ts'
+import { everything } from '../thinning.ts'
 import { testColumns } from './executors.ts'
 import { readGolden, within } from './read-golden.ts'
 
@@ -28,24 +29,23 @@ interface Golden {
 
 const golden = JSON.parse(readFileSync(`${folder}golden.json`, 'utf8')) as Golden
 const tensors = readGolden(`${folder}golden.safetensors`)
-const everything = golden.prompts.flatMap((each, k) =>
+const goldens = golden.prompts.flatMap((each, k) =>
   Object.entries(each.samplers).map(([sampler, png]) => ({ ...each, k, sampler, png })),
 )
 
 /** f16: some twenty times what ONNX Runtime shows (7e-4), since GPUs store between more nodes; the PSNR below is the real bar. */
 const latentMarks = { f32: 1e-4, f16: 0.02 } as const
-const full = process.env.PHOSPHENE_TEST_FULL === '1'
 const maxAbs = Number.POSITIVE_INFINITY
 
 describe.each(await testColumns())('$name $dtype', ({ name, backend, dtype }) => {
   const fast = (name === 'cpu' && dtype === 'f32') || name === 'gpu'
-  const cases = everything.filter((each) => fast || full || each.width === 128)
+  const cases = goldens.filter((each) => fast || everything || each.width === 128)
   let pipeline: TextToImage | undefined
   let passed = 0
 
   afterAll(async () => {
     await pipeline?.dispose()
-    const left = everything.length - cases.length
+    const left = goldens.length - cases.length
     const note = left > 0 ? `; ${left} at 256 × 256 are run with PHOSPHENE_TEST_FULL=1` : ''
     console.log(`starter goldens on ${name} ${dtype}: ${passed} passed of ${cases.length}${note}`)
   })

@@ -102,7 +102,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let row = min(${grid.index}${together === 1 ? '' : ` * ${u32Text(together)} + lane`}, ${u32Text(rows - 1)}); // to spare: the last again
   var m = ${f32Text(lowest)};
   var s = 0.0;
-  for (var g = ${lanes === 1 ? '0u' : 'lane'}; g < ${u32Text(keys4)}; g += ${u32Text(lanes)}) {
+  for (var t = 0u; t < ${u32Text(Math.ceil(keys4 / lanes))}; t++) { // of step 1 and constant, so that Dawn sees it end
+    let g = ${lanes === 1 ? 't' : `t * ${u32Text(lanes)} + lane`};${keys4 % lanes === 0 ? '' : ` if (g >= ${u32Text(keys4)}) { break; }`}
     let x = logits[row * ${u32Text(keys4)} + g];
     let top = max(m, max(max(x.x, x.y), max(x.z, x.w)));
     s = s * exp2(m - top) + dot(exp2(x - top), vec4<f32>(1.0));

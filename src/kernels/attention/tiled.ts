@@ -52,7 +52,7 @@ function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
   const padded = stride !== groups4
   const masks = causal || problem.keys % params.keys !== 0
   const visible = (q: number) => (causal ? `key <= query${q} && key < ${keys}` : `key < ${keys}`)
-  const limit = causal ? `min(${keys}, block * ${u32Text(perWorkgroup)} + ${u32Text(perWorkgroup)})` : keys
+  const limit = `block * ${u32Text(perWorkgroup)} + ${u32Text(perWorkgroup)}` // of a causal block's keys
   const tileSize = params.keys * stride
 
   const gatherPartials =
@@ -64,7 +64,8 @@ ${each((q) => `      partialLogits[(${logitAt(q)}) * ${u32Text(lanes)} + lane] =
     workgroupBarrier();
     for (var j = 0u; j < ${tileKeys}; j++) {
 ${each((q) => {
-  const base = `(${logitAt(q)}) * ${u32Text(lanes)} + lane - part`
+  // Not `lane - part`: of a difference Dawn cannot tell that it is no less than 0, and would clamp every read.
+  const base = `(${logitAt(q)}) * ${u32Text(lanes)} + lane / ${splitText} * ${splitText}`
   const sum = Array.from({ length: split }, (_, t) => `partialLogits[${base} + ${u32Text(t)}]`).join(' + ')
   return `      s[${logitAt(q)}] = ${sum};`
 })}
@@ -99,11 +100,13 @@ ${each((q) => {
   return `    q[${at(q, 'i')}] = ${padded ? `select(vec4<f32>(0.0), ${value}, g < ${u32Text(groups4)})` : value};`
 })}
   }
-  for (var base = 0u; base < ${limit}; base += ${tileKeys}) {
-    workgroupBarrier(); // the readers of the last tile are done
+  for (var tile = 0u; tile < ${u32Text(Math.ceil(problem.keys / params.keys))}; tile++) { // so that Dawn sees it end
+    let base = tile * ${tileKeys};
+${causal ? `    if (base >= ${limit}) { break; }\n` : ''}    workgroupBarrier(); // the readers of the last tile are done
     for (var t = 0u; t < ${u32Text(Math.ceil(tileSize / lanes))}; t++) {
-      let e = t * ${u32Text(lanes)} + lane;
-      if (e < ${u32Text(tileSize)}) {
+      let place = t * ${u32Text(lanes)} + lane;
+      if (place < ${u32Text(tileSize)}) {
+        let e = ${tileSize % lanes === 0 ? 'place' : `min(place, ${u32Text(tileSize - 1)})`}; // else Dawn clamps twice
         let row = n * ${keys} + min(base + e / ${u32Text(stride)}, ${keys} - 1u);
         let g = first + ${padded ? `min(e % ${u32Text(stride)}, ${u32Text(groups4 - 1)})` : `e % ${u32Text(stride)}`};
         tileK[e] = load_k(row, g);

@@ -13,7 +13,7 @@ import {
 import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWide } from '../matmul/matrix-variant.ts'
 import { partialBytes, sumSplits } from '../matmul/splits.ts'
 import { splitGrid } from '../wgsl/grid.ts'
-import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
+import { bindable, ioText, requestOperands, wideLoad } from '../wgsl/io.ts'
 import { convFinishText, convProblemOf, prepareConv } from './problem.ts'
 
 const names = ['x', 'weight', 'bias']
@@ -57,7 +57,7 @@ let y${i} = i32(row${i} / ${ow}u % ${oh}u * ${stride}u) - ${top};
 let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
     loadA: (i, column) =>
       `patchUnits(image${i}, y${i} + i32(${tap} / ${kw}u), x${i} + i32(${tap} % ${kw}u), t * ${params.tileK}u % ${c}u / 8u + ${column})`,
-    loadB: (row, _half, unit) => `buffer_weight[(${row}) * ${o4 / 2}u + ${unit}]`,
+    loadB: (row, _half, unit) => wideLoad('weight', request.inputs[1]!, `(${row}) * ${o4 / 2}u + ${unit}`),
   }
   const patch = `fn patchUnits(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
   var value = vec4<u32>();

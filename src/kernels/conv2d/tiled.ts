@@ -14,7 +14,7 @@ import {
   tileFits,
 } from '../matmul/tiled-text.ts'
 import { splitGrid } from '../wgsl/grid.ts'
-import { bindable, elementType, type Io, ioText, requestOperands } from '../wgsl/io.ts'
+import { bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
 import { type ConvProblem, convFinishText, convProblemOf, prepareConv, productOf } from './problem.ts'
 
 const names = ['x', 'weight', 'bias']
@@ -47,6 +47,8 @@ function convLoads(problem: ConvProblem, request: Request<Conv2dAttrs>, variable
   const { h, w, oh, ow, o4, kw, c4, stride, top, left } = problem
   const [x, weight] = request.inputs as [Operand, Operand]
   const element = elementType[x.storage]
+  const quantised = stagedStorage(weight) !== weight.storage
+  const place = `k * ${o4}u + group`
   return `fn pixelAt(image: u32, y: i32, x: i32, channels: u32) -> ${element} {
   let inside = (u32(y) < ${h}u) & (u32(x) < ${w}u); // below 0 is far above, and no branch is taken
   let place = (image + u32(y) * ${w}u + u32(x)) * ${x.stride4}u + channels;
@@ -59,8 +61,8 @@ fn tileA(batch: u32, row: u32, kg: u32) -> ${element} {
   let x = i32(row % ${ow}u * ${stride}u + tap % ${kw}u) - ${left};
   return pixelAt(row / ${oh * ow}u * ${h * w}u, y, x, kg % ${c4}u);
 }
-fn tileB(batch: u32, half: u32, k: u32, group: u32) -> ${elementType[weight.storage]} {
-  return ${variable.weight}[${weight.offset4}u + k * ${o4}u + group];
+fn tileB(batch: u32, half: u32, k: u32, group: u32) -> ${elementType[stagedStorage(weight)]} {
+  return ${quantised ? `at_weight(${place})` : `${variable.weight}[${weight.offset4}u + ${place}]`};
 }`
 }
 
@@ -98,7 +100,7 @@ function emit(request: Request<Conv2dAttrs>, params: SplitParams): Kernel {
   const [x, weight] = request.inputs as [Operand, Operand]
   const product = tiledMain(params, {
     ...sizes,
-    ...{ grid, splits, storage: { a: x.storage, b: weight.storage } },
+    ...{ grid, splits, storage: { a: x.storage, b: stagedStorage(weight) } },
     loads: convLoads(problem, request, io.variable),
     ...(problem.ow % 4 === 0 && { fours: pixelsOfLine(problem, params) }),
   })

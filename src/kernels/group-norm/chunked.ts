@@ -165,7 +165,9 @@ function applyDispatch(request: Request<GroupNormAttrs>, params: Params, c: Chun
     .join('\n')
   const walk = (body: string) => `  if (li < ${u32Text(groups * share)}) {
     var sum = 0.0;
-    for (var chunk = part; chunk < ${u32Text(chunks)}; chunk += ${u32Text(share)}) {
+    for (var t = 0u; t < ${u32Text(Math.ceil(chunks / share))}; t++) {
+      let chunk = t * ${u32Text(share)} + part;
+      if (chunk >= ${u32Text(chunks)}) { break; }
       let place = ((image * ${u32Text(chunks)} + chunk) * ${u32Text(groups)} + group) * 2u;
       ${body}
     }
@@ -200,7 +202,10 @@ ${walk(`let apart = moments[place] - groupMeans[group];
   workgroupBarrier();
   let first = job % ${u32Text(runs)} * ${u32Text(run)};
   let count = min(${u32Text(run)}, ${u32Text(pixels)} - first) * ${u32Text(groups4)};
-  for (var e = li; e < count; e += ${u32Text(lanes)}) {
+  // In turns of a constant number, which Dawn sees end: other loops cost a countdown in memory.
+  for (var t = 0u; t < ${u32Text(Math.ceil((run * groups4) / lanes))}; t++) {
+    let e = t * ${u32Text(lanes)} + li;
+    if (e >= count) { break; }
     let row = image * ${u32Text(pixels)} + first + e / ${u32Text(groups4)};
     let g = e % ${u32Text(groups4)};
     let v = (load_x(row, g) - ${statistic('groupMeans')}) * (${statistic('groupRstds')} * load_gamma(0u, g)) + load_beta(0u, g);

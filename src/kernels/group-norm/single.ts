@@ -22,7 +22,10 @@ function emit(request: Request<GroupNormAttrs>, { lanes }: Params): Kernel {
   const io = ioText(requestOperands(request, ['x', 'gamma', 'beta']))
   const grid = splitGrid(n * groups, request.capabilities.limits)
   const count = f32Text(pixels * width)
-  const walk = (body: string) => `for (var e = lane; e < ${u32Text(pixels * groups4)}; e += ${u32Text(lanes)}) {
+  const elements = pixels * groups4
+  // Counted in turns, which Dawn sees end: other steps than 1 cost a countdown in memory.
+  const walk = (body: string) => `for (var t = 0u; t < ${u32Text(Math.ceil(elements / lanes))}; t++) {
+    let e = t * ${u32Text(lanes)} + lane;${elements % lanes === 0 ? '' : ` if (e >= ${u32Text(elements)}) { break; }`}
     let row = firstRow + e / ${u32Text(groups4)};
     let g = firstGroup + e % ${u32Text(groups4)};
     ${body}

@@ -50,8 +50,14 @@ function emit(request: Request<LayerNormAttrs>, params: Params): Kernel {
   let row = min(place, ${last});`
     : `let row = ${grid.index} * ${u32Text(rowsPerWorkgroup)} + lane;
   if (row > ${last}) { return; }`
+  // Counted in turns, which Dawn sees end: other steps than 1 cost a countdown in memory.
   const walk = (body: string) =>
-    `for (var g = ${shared ? 'lane' : '0u'}; g < ${sizeText(output.groups4)}; g += ${u32Text(lanesPerRow)}) { ${body} }`
+    shared
+      ? `for (var t = 0u; t < ${u32Text(Math.ceil(output.groups4 / lanesPerRow))}; t++) {
+    let g = t * ${u32Text(lanesPerRow)} + lane; if (g >= ${u32Text(output.groups4)}) { break; }
+    ${body}
+  }`
+      : `for (var g = 0u; g < ${sizeText(output.groups4)}; g++) { ${body} }`
   const count = `f32(${sizeText(output.channels)})`
   const deviation = output.channels % 4 === 0 ? 'd' : `masked(d, g, 0u, ${sizeText(output.channels)})`
   const wgsl = `${io.enables}${io.text}

@@ -7,6 +7,7 @@
 import type { MatmulAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
+import { elementBytes } from '../wgsl/io.ts'
 import { estimate } from './cost.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, problemOf, supportedAtAll } from './problem.ts'
@@ -60,7 +61,7 @@ export const fewRowsMatmul: Variant<MatmulAttrs, FewRowsParams> = {
       })
     }
     // On an H100: bytes that pass through the caches, by what so many workgroups have under way; then their sums.
-    const bytes = workgroups * lanesN * k4 * 16 * halves * (inputs[1]!.storage === 'f32' ? 4 : 2)
+    const bytes = workgroups * lanesN * k4 * 4 * halves * elementBytes[inputs[1]!.storage]
     return 4500 + bytes / Math.min(2000, 20 * workgroups) + lanesK * rows * 4
   },
   prepare: (request, _params, index) => prepareMatmul(request, index),

@@ -1,5 +1,6 @@
 // What `matmul` and `conv2d` on matrix units have in common around the loop nest of matrix-text.ts: tunings, what they ask of
 // a device, the estimate of time, and how their partial sums lie.
+import { isQuantised } from '../../tensor/quantise.ts'
 import type { Capabilities, Request } from '../family.ts'
 import { inWaves, multiprocessors, sumNs } from './cost.ts'
 import { type MatrixParams, type MatrixProduct, matrixTiles, threadsOf, workgroupBytes } from './matrix-text.ts'
@@ -38,12 +39,12 @@ export function deviceHasMatrices({ shaderF16, subgroupSize, matrixShapes }: Cap
   )
 }
 
-/** a and b in f16, evenly laid, in memory of their own. */
+/** a and b in f16, or b quantised (every value of it is a half), evenly laid, in memory of their own. */
 export function operandsAreWide<A>(request: Request<A>): boolean {
   const [a, b] = request.inputs
   return (
     a!.storage === 'f16' &&
-    b!.storage === 'f16' &&
+    (b!.storage === 'f16' || isQuantised(b!.storage)) &&
     b!.space === 'weight' &&
     a!.channels % 8 === 0 &&
     a!.stride4 % 2 === 0 &&

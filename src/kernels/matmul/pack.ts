@@ -1,9 +1,7 @@
 // Weights of products and convolutions in the layout their kernels read: [k][n/4] groups of four output channels.
 import type { MatmulAttrs } from '../../ops/attrs.ts'
-import type { PreparedWeight, Request } from '../family.ts'
+import type { Elements, PreparedWeight, Request } from '../family.ts'
 import { problemOf } from './problem.ts'
-
-type Elements = Float32Array | Uint16Array
 
 export interface ColumnsToRows {
   /** Rows of the source. */

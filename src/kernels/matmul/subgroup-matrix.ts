@@ -3,7 +3,7 @@
 import type { MatmulAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
-import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
+import { bindable, ioText, requestOperands, wideLoad } from '../wgsl/io.ts'
 import {
   type MatrixParams,
   type MatrixProduct,
@@ -54,7 +54,11 @@ function emit(request: Request<MatmulAttrs>, params: MatrixParams): Kernel {
     rowSetup: (i) => `let start${i} = ${a.offset4 / 2}u + row${i} * ${a.stride4 / 2}u;`,
     loadA: (i, column) => `buffer_a[start${i} + t * ${params.tileK / 8}u + ${column}]`,
     loadB: (row, half, unit) =>
-      `buffer_b[(${row}) * ${rowLength}u${halves === 2 ? ` + ${half} * ${n4 / 2}u` : ''} + ${unit}]`,
+      wideLoad(
+        'b',
+        request.inputs[1]!,
+        `(${row}) * ${rowLength}u${halves === 2 ? ` + ${half} * ${n4 / 2}u` : ''} + ${unit}`,
+      ),
   }
   const operands = requestOperands(request, names).map((o) =>
     o.name === 'a' || o.name === 'b' ? { ...o, wide: true } : o,

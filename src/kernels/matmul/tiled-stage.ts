@@ -31,11 +31,9 @@ interface TileSize {
 const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 const lane = ['x', 'y', 'z', 'w'] as const
 
-const asF32: Readonly<Record<Storage, (element: string) => string>> = {
-  f32: (e) => e,
-  f16: (e) => `vec4<f32>(${e})`,
-  'f16-packed': (e) => `unpackHalves(${e})`,
-  int: (e) => e,
+function asF32(storage: Storage, element: string): string {
+  if (storage === 'f16') return `vec4<f32>(${element})`
+  return storage === 'f16-packed' ? `unpackHalves(${element})` : element
 }
 
 /** Lines for the items of an invocation, which may not come out even: `text` for item i, given its number. */
@@ -69,7 +67,7 @@ function transposed(
     ),
     put: forItems(items, invocations, (i, item) => [
       '{',
-      ...range(4).map((c) => `let v${c} = ${asF32[storage](name(i, c))};`),
+      ...range(4).map((c) => `let v${c} = ${asF32(storage, name(i, c))};`),
       ...range(4).map((j) => {
         const k = `(${item} % ${tileK4}u * 4u + ${j}u)`
         const place = `(${item} / ${tileK4}u + ${item} % ${tileK4}u * ${turn}u) % ${fours}u`
@@ -135,7 +133,7 @@ export function stageB(size: TileSize & { readonly tileN4: number }, product: Ti
       const inside = whole ? k : `min(${k}, ${k4 * 4 - 1}u)`
       return [`bs${i} = tileB(batch, ${half(column)}, ${inside}, ${group(column)});`]
     }),
-    put: forItems(items, invocations, (i, item) => [`bs[${item}] = ${asF32[storage](`bs${i}`)};`]),
+    put: forItems(items, invocations, (i, item) => [`bs[${item}] = ${asF32(storage, `bs${i}`)};`]),
     index: (j, at) => `(q * 4u + ${j}u) * ${fours}u + ${at}`,
   }
 }

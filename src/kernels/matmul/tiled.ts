@@ -3,7 +3,7 @@
 import type { MatmulAttrs } from '../../ops/attrs.ts'
 import type { Kernel, Operand, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
-import { bindable, elementType, type Io, ioText, requestOperands } from '../wgsl/io.ts'
+import { bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
 import { estimate, sumNs } from './cost.ts'
 import { prepareMatmul } from './pack.ts'
 import { finishText, type Problem, problemOf, supportedAtAll } from './problem.ts'
@@ -47,12 +47,13 @@ function productLoads(problem: Problem, request: Request<MatmulAttrs>, variable:
     kn: `${bRow(k % 4 === 0 ? 'k' : `min(k, ${k - 1}u)`, k)} * ${right.stride4}u + half * ${n4}u + group`,
     nk: `(${bRow(`min(column, ${n - 1}u)${halves === 2 ? ` + half * ${n}u` : ''}`, halves * n)}) * ${right.stride4}u + kg`,
   }
+  const quantised = stagedStorage(right) !== right.storage
   const places = b === 'nk' ? 'column: u32, kg: u32' : 'k: u32, group: u32'
   return `fn tileA(batch: u32, row: u32, kg: u32) -> ${elementType[left.storage]} {
   return ${at('a', left, `${aRow} * ${left.stride4}u + kg`)};
 }
-fn tileB(batch: u32, half: u32, ${places}) -> ${elementType[right.storage]} {
-  return ${at('b', right, b4[b])};
+fn tileB(batch: u32, half: u32, ${places}) -> ${elementType[stagedStorage(right)]} {
+  return ${quantised ? `at_b(${b4[b]})` : at('b', right, b4[b])};
 }`
 }
 
@@ -72,7 +73,7 @@ function emit(request: Request<MatmulAttrs>, params: SplitParams): Kernel {
   const [a, b] = request.inputs as [Operand, Operand]
   const product = tiledMain(params, {
     ...problem,
-    ...{ grid, splits, bRows: problem.b === 'nk', storage: { a: a.storage, b: b.storage } },
+    ...{ grid, splits, bRows: problem.b === 'nk', storage: { a: a.storage, b: stagedStorage(b) } },
     loads: productLoads(problem, request, io.variable),
   })
   const wgsl = `${io.enables}${io.text}

@@ -1,16 +1,23 @@
 // Operands as WGSL: one binding a slot, and functions that load and store four channels as vec4<f32> whatever the storage.
 // Which operands a dispatch has is the family's choice; where their memory lies is the plan's.
 import { PhospheneError } from '../../error.ts'
+import { isQuantised, type QuantisedFormat } from '../../tensor/quantise.ts'
 import type { BindingRole, Operand, Request, Storage } from '../family.ts'
 import { sizeText } from './number.ts'
+import { type QuantisedPlaces, quantisedAccessors } from './quantised.ts'
 
 /** An operand under the name by which the text calls it. */
 export interface NamedOperand {
   readonly name: string
   readonly operand: Operand
   readonly role: BindingRole
-  /** Bound as array<vec4<u32>>, two f16 groups an element, for 128-bit loads by the text itself. Not for outputs. */
+  /**
+   * Bound as array<vec4<u32>>, two f16 groups an element, for 128-bit loads by the text itself (see `wideLoad`). Quantised ones
+   * are bound as they always are. Not for outputs.
+   */
   readonly wide?: boolean
+  /** Where a quantised operand's scales are, where that comes from data. */
+  readonly places?: QuantisedPlaces
 }
 
 /** A scratch buffer of the kernel, bound read_write and indexed by the text itself: `name[i]`. */
@@ -43,19 +50,35 @@ export const elementType: Readonly<Record<Storage, string>> = {
   f16: 'vec4<f16>',
   'f16-packed': 'vec2<u32>',
   int: 'u32',
+  int8: 'u32',
+  int4: 'u32',
 }
 
-/** Bytes of one element of a binding: four channels, or one integer. */
-export const elementBytes: Readonly<Record<Storage, number>> = { f32: 16, f16: 8, 'f16-packed': 8, int: 4 }
+/** Bytes of four channels (of quantised ones without their scales), or of one integer. */
+export const elementBytes: Readonly<Record<Storage, number>> = {
+  ...{ f32: 16, f16: 8, 'f16-packed': 8, int: 4, int8: 4, int4: 2 },
+}
 
-const toF32: Readonly<Record<Storage, (element: string) => string>> = {
+/** Element `i` (an expression) of a wide operand: eight channels as halves. */
+export function wideLoad(name: string, { storage }: Operand, i: string): string {
+  return isQuantised(storage) ? `units_${name}(${i})` : `buffer_${name}[${i}]`
+}
+
+/** What stages a weight through workgroup memory or registers gets quantised ones as f32, others as they are stored. */
+export function stagedStorage({ storage }: Operand): Storage {
+  return isQuantised(storage) ? 'f32' : storage
+}
+
+type PlainStorage = Exclude<Storage, QuantisedFormat>
+
+const toF32: Readonly<Record<PlainStorage, (element: string) => string>> = {
   f32: (e) => e,
   f16: (e) => `vec4<f32>(${e})`,
   'f16-packed': (e) => `unpackHalves(${e})`,
   int: (e) => e,
 }
 
-const fromF32: Readonly<Record<Storage, (value: string) => string>> = {
+const fromF32: Readonly<Record<PlainStorage, (value: string) => string>> = {
   f32: (v) => v,
   f16: (v) => `vec4<f16>(${v})`,
   'f16-packed': (v) => `vec2<u32>(pack2x16float(${v}.xy), pack2x16float(${v}.zw))`,
@@ -130,7 +153,9 @@ export function ioText(
     const access = shared.every((o) => o.operand.space === 'weight') ? 'read' : 'read_write'
     const name = `buffer_${first.name}`
     const wide = shared.some((o) => o.wide)
-    lines.push(declaration(bindings.length, access, name, wide ? 'vec4<u32>' : elementType[storage]))
+    lines.push(
+      declaration(bindings.length, access, name, wide && !isQuantised(storage) ? 'vec4<u32>' : elementType[storage]),
+    )
     if (wide) wideSlots.add(first.operand.slot)
     bindings.push(first.role)
     for (const o of shared) variable[o.name] = name
@@ -162,8 +187,10 @@ function declaration(binding: number, access: string, name: string, element: str
   return `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${element}>;`
 }
 
-function accessors({ name, operand, role }: NamedOperand, variable: string, wide: boolean): string {
+function accessors(named: NamedOperand, variable: string, wide: boolean): string {
+  const { name, operand, role } = named
   const { storage, offset4, stride4, channels } = operand
+  if (isQuantised(storage)) return quantisedAccessors(name, operand, variable, { wide, ...named.places })
   const place = offset4 === 0 ? 'i' : `${sizeText(offset4)} + i`
   const value = storage === 'int' ? 'u32' : 'vec4<f32>'
   const element = wide

@@ -6,6 +6,7 @@ import { convFinishText } from '../conv2d/problem.ts'
 import type { Dispatch, Request } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { ioText, type NamedOperand, type NamedScratch, requestOperands } from '../wgsl/io.ts'
+import { scalesAt } from '../wgsl/quantised.ts'
 import { type Part, rowSets, type WinogradProblem } from './problem.ts'
 import { switchText, twoPasses } from './transform-text.ts'
 
@@ -127,7 +128,7 @@ ${main}
 export function weightDispatch(job: Job, { first, count }: Range): Dispatch {
   const { t, g, c4, o4 } = job.problem
   const channels = c4 * 4
-  const { offset4 } = job.request.inputs[1]!
+  const { offset4, storage, quantised } = job.request.inputs[1]!
   const body = twoPasses({
     matrix: g,
     rows: range(t),
@@ -139,8 +140,11 @@ export function weightDispatch(job: Job, { first, count }: Range): Dispatch {
   const sizes = {
     ...{ items: channels, groups: count, first: offset4 + first, stride: o4, tap: channels * o4 },
     ...{ row: groups, plane: channels * groups },
+    ...(quantised && { scales: scalesAt(storage, quantised) }),
   }
-  const operands = placedByData(job.request, 'weight')
+  const operands = placedByData(job.request, 'weight').map((each) =>
+    quantised ? { ...each, places: { columns4: 'sizes.stride', scales: 'sizes.scales' } } : each,
+  )
   const { declarations, main, ...rest } = entry(job, operands, u, sizes, 1)
   const wgsl = `${declarations}
 ${main}

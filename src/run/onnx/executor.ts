@@ -7,6 +7,7 @@ import { breathe } from '../aborted.ts'
 import type { Executor, LoadOptions, ParameterSource } from '../executor.ts'
 import { loadWithPrelude, type PlainSession } from '../held-session.ts'
 import { hostSampling } from '../host-sampling.ts'
+import { withQuantised } from '../quantised-parameters.ts'
 import { withStacked } from '../stacked-parameters.ts'
 import { exportSegment } from './export.ts'
 import { cutGraph } from './segments.ts'
@@ -18,15 +19,18 @@ export interface OnnxOptions {
   readonly segmentMacs?: number
   /** ONNX Runtime's execution provider: its CPU kernels, or its WebGPU ones, which serve as the peer in benchmarks. */
   readonly provider?: 'cpu' | 'webgpu'
+  /** Loading fails where the provider has no kernel for a node, instead of leaving the node to the CPU. */
+  readonly providerAlone?: boolean
 }
 
 /** Runs graphs on this machine's CPU through onnxruntime-node (Node only). Raises 'device/none' where it is missing. */
 export async function onnxExecutor(options: OnnxOptions = {}): Promise<Executor> {
   const runtime = await openRuntime()
   const loadPart = (graph: Graph, source: ParameterSource, load: LoadOptions) =>
-    loadGraph(runtime, graph, withStacked(graph, source), load, {
+    loadGraph(runtime, graph, withQuantised(graph, withStacked(graph, source), load.weights), load, {
       segmentMacs: options.segmentMacs ?? defaultSegmentMacs(graph),
       provider: options.provider ?? 'cpu',
+      providerAlone: options.providerAlone ?? false,
     })
   return {
     name: 'onnx',
@@ -58,7 +62,7 @@ async function loadGraph(
   graph: Graph,
   source: ParameterSource,
   { dtype, signal, onProgress }: LoadOptions,
-  { segmentMacs, provider }: Required<OnnxOptions>,
+  { segmentMacs, provider, providerAlone }: Required<OnnxOptions>,
 ): Promise<PlainSession> {
   const total = [...graph.params.values()].reduce((sum, param) => sum + weightBytesOf(param, dtype), 0)
   const loaded: LoadedSegment[] = []
@@ -78,6 +82,7 @@ async function loadGraph(
           session: {
             // Idle threads of one session would spin on the cores that the next one needs.
             'session.force_spinning_stop': '1',
+            ...(providerAlone ? { 'session.disable_cpu_ep_fallback': '1' } : {}),
             ...(folder === undefined ? {} : { model_external_initializers_file_folder_path: folder }),
           },
         },

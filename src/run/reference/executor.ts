@@ -7,16 +7,17 @@ import { breathe, throwIfAborted } from '../aborted.ts'
 import type { Executor, HostTensor, LoadOptions, ParameterSource } from '../executor.ts'
 import { loadWithPrelude, type PlainSession } from '../held-session.ts'
 import { hostSampling } from '../host-sampling.ts'
+import { withQuantised } from '../quantised-parameters.ts'
 import { withStacked } from '../stacked-parameters.ts'
 import { evaluateNode, outputsOf, startValues } from './evaluate.ts'
 
-/** `dtype` is not looked at: everything is f64, from the weights as the file has them. */
+/** `dtype` is not looked at: everything is f64, from the weights as the file has them, or as they are quantised. */
 async function load(
   graph: Graph,
   parameters: ParameterSource,
-  { signal, onProgress }: LoadOptions,
+  { signal, onProgress, weights }: LoadOptions,
 ): Promise<PlainSession> {
-  const source = withStacked(graph, parameters)
+  const source = withQuantised(graph, withStacked(graph, parameters), weights)
   const params = new Map<string, Float32Array>()
   const bytesOf = (value: Value) => 8 * value.shape.reduce((product, size) => product * size, 1)
   const total = [...graph.params.values()].reduce((sum, value) => sum + bytesOf(value), 0)

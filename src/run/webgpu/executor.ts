@@ -6,6 +6,7 @@ import { sharedChoices } from '../../plan/shared-choices.ts'
 import { planWithin } from '../../plan/within.ts'
 import { throwIfAborted } from '../aborted.ts'
 import type { Executor, LoadOptions, ParameterSource, Sampling, SamplingOptions, Session } from '../executor.ts'
+import { weightFormat } from '../quantised-parameters.ts'
 import { Arena } from './arena.ts'
 import { capabilitiesOf } from './capabilities.ts'
 import { loadPrograms } from './load-programs.ts'
@@ -33,7 +34,8 @@ export function webgpuExecutor(device: Device, options: WebGpuOptions = {}): Exe
     loadsBeside: device.description.kind === 'gpu',
     async load(graph: Graph, parameters: ParameterSource, load: LoadOptions): Promise<Session> {
       throwIfAborted(load.signal)
-      const planning = { dtype: load.dtype, capabilities: capabilitiesOf(device), ...options, ranked }
+      const weights = weightFormat(load.weights, parameters)
+      const planning = { dtype: load.dtype, weights, capabilities: capabilitiesOf(device), ...options, ranked }
       const prelude = load.prelude && planGraph(load.prelude, { ...planning, keepOutputs: true })
       const besideBytes = prelude ? prelude.inputBytes + prelude.constants.byteLength : 0
       const memory = load.memory && { ...load.memory, besideBytes: load.memory.besideBytes + besideBytes }

@@ -22,7 +22,7 @@ export async function packedUpload(
   const most = (bytesOf: (weight: Incoming) => number) => weights.reduce((max, each) => Math.max(max, bytesOf(each)), 0)
   const read = most(({ byteLength }) => byteLength)
   const converted = most((each) => (isStored(each.dtype, dtype) ? 0 : countOf(each) * size))
-  const packed = most(({ weight }) => weight.layout.elements * size)
+  const packed = most(({ weight }) => weight.bytes)
   const buffers = await device.allocate('weights on their way', uploading.usage, [
     { label: 'a weight as it is read', bytes: read },
     { label: 'the next weight', bytes: read },
@@ -47,10 +47,12 @@ export async function packedUpload(
       await next
       begin(i + 1)
       await outgoing.mapAsync(uploading.mapMode)
-      pack(weight, stored(weight, memory[i % 2]!, dtype, memory[2]!), outgoing.getMappedRange())
+      const into = outgoing.getMappedRange()
+      if (weight.dtype === 'packed') new Uint8Array(into).set(new Uint8Array(memory[i % 2]!, 0, weight.byteLength))
+      else pack(weight, stored(weight, weight.dtype, memory[i % 2]!, dtype, memory[2]!), into)
       outgoing.unmap()
       const encoder = device.gpu.createCommandEncoder()
-      encoder.copyBufferToBuffer(outgoing, 0, targets[i]!, 0, weight.weight.layout.elements * size)
+      encoder.copyBufferToBuffer(outgoing, 0, targets[i]!, 0, weight.weight.bytes)
       device.gpu.queue.submit([encoder.finish()])
       onWeight(i)
     }
@@ -71,8 +73,13 @@ function pack({ weight: { layout } }: Incoming, elements: Elements, into: ArrayB
 }
 
 /** The weight's elements as they are stored: where they were read if that is their type there, else converted into `scratch`. */
-function stored(weight: Incoming, source: ArrayBuffer, to: StorageDType, scratch: ArrayBuffer): Elements {
-  const { dtype: from } = weight
+function stored(
+  weight: Incoming,
+  from: IncomingDType,
+  source: ArrayBuffer,
+  to: StorageDType,
+  scratch: ArrayBuffer,
+): Elements {
   const count = countOf(weight)
   const into = isStored(from, to) ? source : scratch
   const elements = to === 'f16' ? new Uint16Array(into, 0, count) : new Float32Array(into, 0, count)
@@ -88,9 +95,9 @@ function stored(weight: Incoming, source: ArrayBuffer, to: StorageDType, scratch
 }
 
 function countOf({ byteLength, dtype }: Incoming): number {
-  return byteLength / bytesPerElement[dtype]
+  return dtype === 'packed' ? 0 : byteLength / bytesPerElement[dtype]
 }
 
-function isStored(from: IncomingDType, to: StorageDType): boolean {
+function isStored(from: Incoming['dtype'], to: StorageDType): boolean {
   return from === (to === 'f16' ? 'F16' : 'F32')
 }

@@ -3,7 +3,10 @@ import { PhospheneError } from '../../error.ts'
 import type { PlannedWeight } from '../../plan/plan.ts'
 import { toFloat32 } from '../../tensor/convert.ts'
 import { bytesPerElement, type StorageDType } from '../../tensor/dtype.ts'
+import { isQuantised } from '../../tensor/quantise.ts'
 import type { ParameterSource } from '../executor.ts'
+import { quantisedTensor } from '../quantised-parameters.ts'
+import { packedQuantised } from './quantised-packing.ts'
 
 /** Element types that the device converts by itself. */
 export type IncomingDType = 'F32' | 'F16' | 'BF16'
@@ -12,7 +15,8 @@ export interface Incoming {
   readonly weight: PlannedWeight
   /** Where its bytes begin in their file; 0 where they lie in none. */
   readonly place: number
-  readonly dtype: IncomingDType
+  /** 'packed': the host has made the bytes what the target holds. */
+  readonly dtype: IncomingDType | 'packed'
   readonly byteLength: number
   /** Fills `target` with the bytes from `offset` on. */
   fill(offset: number, target: Uint8Array): Promise<void>
@@ -42,17 +46,36 @@ export function incoming(weight: PlannedWeight, parameters: ParameterSource): In
       fix: 'Use the weights that belong to this config.json.',
     })
   const { dtype } = info
+  const place = parameters.locate(value.parts?.[0] ?? name)?.offset ?? 0
+  if (isQuantised(weight.storage)) {
+    const { storage } = weight
+    const make = async () => packedQuantised(weight, await quantisedTensor(name, storage, parameters))
+    return { weight, place, dtype: 'packed', byteLength: weight.bytes, fill: filledOnce(weight.bytes, make) }
+  }
   if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16')
     return fromHost(weight, count, async () => toFloat32(await parameters.read(name), dtype))
   return {
     weight,
-    place: parameters.locate(value.parts?.[0] ?? name)?.offset ?? 0,
+    place,
     dtype,
     byteLength: count * bytesPerElement[dtype],
     async fill(offset, target) {
       if (parameters.readInto) await parameters.readInto(name, offset, target)
       else target.set((await parameters.read(name)).subarray(offset, offset + target.length))
     },
+  }
+}
+
+/** Bytes that are made when the first are asked for, and dropped when all have been. */
+function filledOnce(byteLength: number, make: () => Promise<Uint8Array>): Incoming['fill'] {
+  let made: Promise<Uint8Array> | undefined
+  let rest = byteLength
+  return async (offset, target) => {
+    made ??= make()
+    const bytes = await made
+    target.set(bytes.subarray(offset, offset + target.length))
+    rest -= target.length
+    if (rest <= 0) made = undefined
   }
 }
 

@@ -26,10 +26,10 @@ export async function mappedUpload(
   targets: readonly GPUBuffer[],
   { dtype, signal, onWeight }: UploadOptions,
 ): Promise<void> {
-  const packed = weights.map(({ dtype: from, byteLength, weight: { layout } }, i) => ({
-    ...{ from, sourceBytes: byteLength, layout, target: targets[i]! },
-  }))
-  const rearranged = packed.flatMap((each, i) => (isPlain(each, dtype) ? [] : [i]))
+  const packed = weights.map(({ dtype: from, byteLength, weight: { layout } }, i) =>
+    from === 'packed' ? undefined : { from, sourceBytes: byteLength, layout, target: targets[i]! },
+  )
+  const rearranged = packed.flatMap((each, i) => (!each || isPlain(each, dtype) ? [] : [i]))
   const rank = new Map(rearranged.map((index, at) => [index, at]))
   const packing = await devicePacking(
     device,

@@ -25,7 +25,7 @@ export async function uploadWeights(
   const onDevice = device.description.kind === 'gpu'
   if (onDevice)
     for (const from of new Set(sources.map(({ dtype }) => dtype)))
-      preparePacking(device, from, options.dtype).catch(() => {}) // raised where it is used
+      if (from !== 'packed') preparePacking(device, from, options.dtype).catch(() => {}) // raised where it is used
   const targets = await device.allocate(
     `the weights of ${plans[0]!.graph.name}`,
     storageUsage,
