@@ -10,6 +10,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: 'forks',
     maxWorkers: 2,
+    setupFiles: ['./test/one-thread.ts'],
     sequence: { sequencer: LongFirst },
     reporters: ['default', './test/summary-reporter.ts'],
   },

@@ -1,10 +1,12 @@
-// Reference cases of the models' modules on a GPU. Usage: check.js [f32|f16] [filter] [--full <folder>] [--browser]
+// Reference cases of the models' modules and of whole pipelines on a GPU. Usage: check.js [f32|f16] [filter] [--full <folder>] [--browser]
 import { parseArgs } from 'node:util'
 import { openDevice } from '../../src/device/node.ts'
+import { webgpuBackend } from '../../src/pipeline/backend.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 import { fullSizeCases, fullSizeRunner } from '../../test/full-size/full-size-case.ts'
 import { type ModuleComponent, moduleComponents, runModuleCase } from '../../test/golden/module-case.ts'
+import { leftOut, pipelineCases, pipelineRunner } from '../../test/golden/pipeline-case.ts'
 import { loadIndex } from '../../test/golden/read-golden.ts'
 
 const { positionals, values } = parseArgs({
@@ -31,6 +33,7 @@ const device = await openDevice({
   browserLike: values.browser,
 })
 const executor = webgpuExecutor(device, { variants })
+const backend = { ...webgpuBackend(device), executor }
 let passed = 0
 let failed = 0
 for (const testCase of loadIndex()) {
@@ -52,6 +55,25 @@ for (const testCase of loadIndex()) {
     console.log(`${id}: ${error}`)
   }
 }
+// A pipeline that is disposed leaves the device open.
+const pipelines = pipelineRunner(
+  { ...backend, executor: { ...executor, dispose: async () => {} } },
+  dtype as StorageDType,
+)
+const wholePictures = pipelineCases.filter((each) => leftOut(each) === undefined && each.model!.includes(filter))
+for (const testCase of wholePictures) {
+  try {
+    const wrong = (await pipelines.run(testCase)).filter((c) => !c.pass)
+    if (wrong.length) console.log(`${testCase.id}: ${wrong.map((c) => `${c.name}: ${c.text}`).join('; ')}`)
+    if (wrong.length) failed++
+    else passed++
+  } catch (error) {
+    failed++
+    console.log(`${testCase.id}: ${error}`)
+  }
+}
+await pipelines.dispose()
+console.log(`of these ${wholePictures.length} whole pictures`)
 if (values.full) {
   const runner = fullSizeRunner(values.full, executor, dtype as StorageDType)
   for (const testCase of fullSizeCases().filter(({ id }) => id.includes(values.only))) {
