@@ -303,7 +303,6 @@ const badInput: readonly (readonly [name: string, code: string, argv: () => read
   ['a model that is not there', 'model/not-found', () => [...kernels, '--model', inScratch('nowhere')]],
   ['a size that cannot be', 'options/size', () => ['bench', 'picture', '--width', '65', '--device', 'cpu']],
   ['an unknown sampler', 'sampler/unknown', () => ['bench', 'picture', '--sampler', 'dice', '--device', 'cpu']],
-  ['a report nowhere', 'output/unwritable', () => ['bench', 'layers', '--json', inScratch('gone/layers.json')]],
   ['a plot nowhere', 'output/unwritable', () => ['bench', 'ablation', '--svg', inScratch('gone/plot.svg')]],
   ['a page nowhere', 'output/unwritable', () => ['inspect', model, '--html', inScratch('gone/page.html')]],
 ]
@@ -315,6 +314,14 @@ describe('bad input', () => {
     expect(JSON.parse(out).error).toMatchObject({ code })
     expect(existsSync(inScratch('gone'))).toBe(false)
   })
+})
+
+it('a report nowhere is refused before anything is measured, exit 2', async () => {
+  const { code, out, err } = await cli('bench', 'layers', '--json', inScratch('gone/layers.json'))
+  expect(code).toBe(2)
+  expect(out).toBe('')
+  expect(err).toContain('output/unwritable')
+  expect(existsSync(inScratch('gone'))).toBe(false)
 })
 
 function isWithin(part: Event, node: Event): boolean {

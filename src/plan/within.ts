@@ -79,6 +79,9 @@ function unlimited(graph: Graph, frugal: FrugalGraphs, options: PlanOptions, sto
   const most = options.capabilities.limits.maxStorageBufferBindingSize
   const isBindable = ({ lifetimes }: Memory) => [...lifetimes.keys()].every((value) => bytesOf(value, storage) <= most)
   if (isBindable(memory)) return planGraph(best, options, memory)
+  // No form divides what comes in and goes out: without this, thousands of bands would be tried in vain.
+  const ends = [...graph.inputs.values(), ...graph.outputs.values()]
+  if (ends.some((value) => bytesOf(value, storage) > most)) return planGraph(best, options, memory) // raises
   for (const each of frugal(most / (groupBytes[storage] / 4))) {
     const tried = each.graph()
     const its = memoryOf(tried, storage)
