@@ -1,6 +1,6 @@
 // Every op case on WebGPU, each kernel variant forced in turn, against the f64 reference: ops and kernels mean the same, through
 // the plan and the program that the product uses. Strides, gaps and tunings of single kernels are wgsl-*.test.ts's business.
-// Each case meets each of SwiftShader's variants in f32 or in f16, in turn, and two of nine cases those tuned for GPUs
+// Each case meets each of SwiftShader's variants in f32 or in f16, in turn, and one of seven cases those tuned for GPUs
 // (thinning.ts): the full product is PHOSPHENE_TEST_FULL=1's, and bench/gpu/kernels.ts's, on a GPU.
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Capabilities } from '../src/kernels/family.ts'
@@ -16,7 +16,7 @@ import { everything, itsTurn } from './thinning.ts'
 const isOnlyOfOnnx = ({ op, epilogue }: OpCase) => op === 'reshape' && epilogue !== undefined
 
 /** Barriers take SwiftShader seconds to compile: variants that only GPUs have tunings for meet two of so many cases. */
-const borrowedTurns = 9
+const borrowedTurns = 14
 
 /** Winograd's texts are long: the largest tiles meet one case, the others half. The rest is wgsl-winograd.test.ts's. */
 const winograd = /^winograd-/

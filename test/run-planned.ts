@@ -11,6 +11,7 @@ import { capabilitiesOf } from '../src/run/webgpu/capabilities.ts'
 import { loadPrograms } from '../src/run/webgpu/load-programs.ts'
 import { WebGpuSession } from '../src/run/webgpu/session.ts'
 import type { StorageDType } from '../src/tensor/dtype.ts'
+import type { QuantisedFormat } from '../src/tensor/quantise.ts'
 
 const adapters = {
   swiftshader: { kind: 'software', adapter: 'swiftshader' },
@@ -32,10 +33,16 @@ export interface PlannedNode {
 }
 
 /** What the plan asks of the kernel families, node by node. */
-export function plannedNodes(graph: Graph, dtype: StorageDType, capabilities: Capabilities): readonly PlannedNode[] {
+export function plannedNodes(
+  graph: Graph,
+  dtype: StorageDType,
+  capabilities: Capabilities,
+  weights?: QuantisedFormat,
+): readonly PlannedNode[] {
   const nodes: PlannedNode[] = []
   planGraph(graph, {
     dtype,
+    weights,
     capabilities,
     choose(family, request) {
       nodes.push({ family, request })

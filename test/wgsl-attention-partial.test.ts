@@ -135,13 +135,13 @@ test.each(cases.map((sizes, at) => [sizes, at] as const))(
     const fits = partialSoftmaxMatrixAttention.tunings.gpu.filter((params) =>
       partialSoftmaxMatrixAttention.supports(request, params),
     )
-    // The least tile, in one block or in as many as there can be, by turns.
+    // The least tile; every other case, in one block or in as many as there can be, by turns.
     const least = fits.toSorted(
       (a, b) =>
         a.logits.tileM * a.logits.tileN - b.logits.tileM * b.logits.tileN ||
         a.values.tileM * a.values.tileN - b.values.tileM * b.values.tileN,
     )[0]!
-    for (const logitBytes of [1, least.logitBytes].filter((_, blocks) => itsTurn(at + blocks, 2)))
+    for (const logitBytes of [1, least.logitBytes].filter((_, blocks) => itsTurn(at + 2 * blocks, 4)))
       expect(
         await ratioOf(partialSoftmaxMatrixAttention, { ...least, logitBytes }, request, emulatedKernel),
         `${logitBytes} bytes`,

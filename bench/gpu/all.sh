@@ -26,15 +26,23 @@ gpu() {
 
 check() {
   local k=(--kind "$kind" --full "$model")
+  echo '== doctor'
+  .bundle/run/node .bundle/js/src/cli/main.js doctor --json >"$results/doctor.json" 2>"$results/doctor.log" ||
+    tail -n 3 "$results/doctor.log"
   gpu check-f16 check f16 tiny/ "${k[@]}"
   gpu check-f16-browser check f16 tiny/ --browser "${k[@]}"
   gpu check-f32 check f32 tiny/ "${k[@]}"
   gpu check-f32-browser check f32 tiny/ --browser "${k[@]}"
 }
 
+# Compiling is what takes the time: each part is a process.
 kernels() {
-  gpu kernels kernels f16,f32 --seconds 280 --kind "$kind"
-  gpu kernels-browser kernels f16,f32 --browser --seconds 200 --kind "$kind"
+  local part
+  for part in 1 2 3 4; do
+    gpu "kernels-$part" kernels f16,f32 --part "$part/4" --seconds 480 --kind "$kind" &
+    gpu "kernels-browser-$part" kernels f16,f32 --part "$part/4" --browser --seconds 480 --kind "$kind" &
+  done
+  wait
 }
 
 measure() {

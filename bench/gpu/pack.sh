@@ -21,5 +21,6 @@ fi
 npx tsc -p bench/gpu/tsconfig.json
 # Only what runs: no maps, no declarations, no other platforms.
 tar -C node_modules --exclude='*.map' --exclude='*.d.ts' --exclude='webgpu/dist' --exclude='onnxruntime-node/bin' -cJf "$out/modules.tar.xz" \
-  webgpu debug ms onnxruntime-node onnxruntime-common valibot @huggingface/tokenizers
+  webgpu debug ms onnxruntime-node onnxruntime-common valibot @huggingface/tokenizers \
+  commander cli-progress string-width strip-ansi ansi-regex emoji-regex is-fullwidth-code-point
 du -sh "$out"

@@ -35,6 +35,7 @@ function executorText({ device, name, adapter, proofs }: ExecutorReport): string
     lines.push(
       `  source: ${adapter.source}, vendor: ${adapter.vendor || '–'}, architecture: ${adapter.architecture || '–'}`,
     )
+    lines.push(`  Dawn's toggles set here: ${adapter.toggles.join(', ')}`)
     lines.push(`  features: ${adapter.features.join(', ')}`)
     for (const [limit, value] of Object.entries(adapter.limits)) lines.push(`  ${limit}: ${value}`)
   }

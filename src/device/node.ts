@@ -9,6 +9,8 @@ export interface AdapterReport extends DeviceDescription {
   readonly source: 'system' | 'swiftshader'
   readonly features: readonly string[]
   readonly limits: Readonly<Record<string, number>>
+  /** What of Dawn's is switched on for a device of this adapter; a browser has none of it. */
+  readonly toggles: readonly string[]
 }
 
 export interface OpenOptions {
@@ -49,11 +51,13 @@ const limitNames = [
 ] as const
 
 function report(adapter: GPUAdapter, source: AdapterReport['source']): AdapterReport {
+  const description = describe(adapter, source)
   return {
-    ...describe(adapter, source),
+    ...description,
     source,
     features: [...adapter.features].sort(),
     limits: Object.fromEntries(limitNames.map((name) => [name, adapter.limits[name]])),
+    toggles: description.kind === 'gpu' ? gpuToggles : nodeToggles,
   }
 }
 
