@@ -280,6 +280,8 @@ const badInput: readonly (readonly [name: string, code: string, message: RegExp,
   ['an unknown device', 'options/invalid', /--device is "tpu"/, () => quick('--device', 'tpu')],
   ['an adapter that is not there', 'device/none', /"nothing"/, () => quick('--device', 'gpu', '--adapter', 'nothing')],
   ['an unknown option', 'options/invalid', /--stepz/, () => quick('--stepz', '3')],
+  ['an unknown attention', 'options/invalid', /--attention is "sideways"/, () => quick('--attention', 'sideways')],
+  ["kernels that the CPU's executor has not", 'options/invalid', /no Winograd/, () => quick('--no-winograd')],
   ['an unknown command', 'options/invalid', /paint/, () => ['paint']],
   [
     'an output in a folder that is not there',

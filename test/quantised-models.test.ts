@@ -111,7 +111,7 @@ describe.each(quantisedFormats)('%s', (weights) => {
 
   it('draws the same picture from the file, on the CPU as on SwiftShader, and close to the original', async () => {
     const draw = async (backend: Backend, folder: string, format?: WeightFormat) => {
-      const pipeline = await openTextToImage(nodeFolder(folder), 'f32', async () => backend, undefined, format)
+      const pipeline = await openTextToImage(nodeFolder(folder), 'f32', async () => backend, { weights: format })
       const { images, memory } = await pipeline.generate({ prompt: 'a cat', seed: 1, steps: 2, width: 64, height: 64 })
       await pipeline.dispose()
       return { pixels: images[0]!.pixels, weightBytes: memory.weightBytes }

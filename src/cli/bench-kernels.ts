@@ -4,13 +4,14 @@ import { PhospheneError } from '../error.ts'
 import type { ComponentKernels, KernelBench, KernelRow } from '../report/bench-kernels.ts'
 import { oneOfFor, wholeNumberFor } from './arguments.ts'
 import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, tell } from './bench-options.ts'
+import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
 import { megabytes, milliseconds, percent, prefixed } from './units.ts'
 
 type Group = 'kernel' | 'layer'
 
-interface KernelFlags extends BenchFlags {
+interface KernelFlags extends BenchFlags, OptimisationFlags {
   readonly only?: readonly string[]
   readonly measuredLimits?: boolean
   readonly by: Group
@@ -18,7 +19,9 @@ interface KernelFlags extends BenchFlags {
 }
 
 export function addBenchKernels(bench: Command, terminal: Terminal): void {
-  addBenchOptions(bench.command('kernels').description("time every kernel of a model's components"))
+  addOptimisationOptions(
+    addBenchOptions(bench.command('kernels').description("time every kernel of a model's components")),
+  )
     .option('--only <folders>', 'components to measure, e.g. unet,vae', (text: string) => text.split(','))
     .option('--measured-limits', "limits measured on this adapter, where the maker's would be taken")
     .option(
@@ -38,7 +41,10 @@ export function addBenchKernels(bench: Command, terminal: Terminal): void {
         })
       await checkJson(flags)
       const { benchKernels, rowsByKernel, rowsByLayer } = await import('../report/bench-kernels.ts')
-      const report = await benchKernels(benchOptions(measured, terminal))
+      const report = await benchKernels({
+        ...benchOptions(measured, terminal),
+        optimisations: optimisationsOf(flags),
+      })
       const components = report.components.map((component) => ({
         ...component,
         rows: by === 'kernel' ? rowsByKernel(component, report.rates) : rowsByLayer(component, report.rates, depth),

@@ -3,11 +3,12 @@ import type { Command } from 'commander'
 import type { PictureBench } from '../report/bench-picture.ts'
 import { wholeNumberFor } from './arguments.ts'
 import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, tell } from './bench-options.ts'
+import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
 import { megabytes, milliseconds } from './units.ts'
 
-interface PictureFlags extends BenchFlags {
+interface PictureFlags extends BenchFlags, OptimisationFlags {
   readonly prompt?: string
   readonly steps?: number
   readonly sampler?: string
@@ -15,7 +16,7 @@ interface PictureFlags extends BenchFlags {
 }
 
 export function addBenchPicture(bench: Command, terminal: Terminal): void {
-  addBenchOptions(bench.command('picture').description('draw pictures one after the other'))
+  addOptimisationOptions(addBenchOptions(bench.command('picture').description('draw pictures one after the other')))
     .option('--steps <number>', 'steps of the sampler', wholeNumberFor('--steps', 1))
     .option('--sampler <name>', 'see `phosphene samplers`')
     .option('--prompt <text>', 'what to draw')
@@ -23,7 +24,7 @@ export function addBenchPicture(bench: Command, terminal: Terminal): void {
     .action(async (flags: PictureFlags) => {
       await checkJson(flags)
       const { benchPicture } = await import('../report/bench-picture.ts')
-      const report = await benchPicture(benchOptions(flags, terminal))
+      const report = await benchPicture({ ...benchOptions(flags, terminal), optimisations: optimisationsOf(flags) })
       await tell(report, () => text(report), flags, terminal)
     })
 }

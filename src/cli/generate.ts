@@ -6,6 +6,7 @@ import type { GenerationResult, Stage } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
 import { weightFormats } from '../pipeline/weight-formats.ts'
 import { memoryFor, numberFor, oneOfFor, wholeNumberFor } from './arguments.ts'
+import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { checkWritable, outputPaths, writeAll } from './output-files.ts'
 import { progressDisplay } from './progress-display.ts'
 import { starterFolder } from './starter.ts'
@@ -14,7 +15,7 @@ import type { Terminal } from './terminal.ts'
 const devices = ['auto', 'gpu', 'cpu', 'software'] as const
 const dtypes = ['auto', 'f32', 'f16'] as const
 
-interface GenerateFlags {
+interface GenerateFlags extends OptimisationFlags {
   readonly model: string
   readonly negative?: string
   readonly seed?: number
@@ -35,6 +36,7 @@ interface GenerateFlags {
   readonly dtype: (typeof dtypes)[number]
   readonly weights?: (typeof weightFormats)[number]
   readonly memory?: number
+  readonly keepLoaded?: boolean
   readonly saveLatents?: string
   readonly initLatents?: string
   readonly profile?: string
@@ -43,7 +45,7 @@ interface GenerateFlags {
 }
 
 export function addGenerate(program: Command, terminal: Terminal): void {
-  program
+  const command = program
     .command('generate')
     .description('draw pictures from words')
     .argument('[prompt]', 'what to draw', '')
@@ -79,12 +81,13 @@ export function addGenerate(program: Command, terminal: Terminal): void {
       oneOfFor('--weights', weightFormats),
     )
     .option('--memory <MB>', 'allowed for everything but weights; more work where it is little', memoryFor('--memory'))
+    .option('--keep-loaded', 'keep components loaded that the picture no longer needs')
     .option('--save-latents <file>', 'write the final latents as .safetensors')
     .option('--init-latents <file>', 'noise to start from, as .safetensors')
     .option('--profile <file>', 'write where the time went, for chrome://tracing and Perfetto')
     .option('-o, --output <file>', 'PNG to write; %d becomes the number of the picture (default: phosphene-SEED.png)')
     .option('--json', 'print one JSON object on stdout')
-    .action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, terminal))
+  addOptimisationOptions(command).action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, terminal))
 }
 
 async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal): Promise<void> {
@@ -106,6 +109,8 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
       dtype: flags.dtype,
       weights: flags.weights,
       memoryBytes: flags.memory === undefined ? undefined : flags.memory * 1e6,
+      keepLoaded: flags.keepLoaded ?? false,
+      optimisations: optimisationsOf(flags),
       onDevice: (choice) => terminal.err(`device: ${choice}\n`),
     })
     const opened = performance.now()
@@ -219,6 +224,7 @@ function summary(
       total: totalMs,
     },
     weightBytes: memory.weightBytes,
+    peakWeightBytes: memory.peakWeightBytes,
     arenaBytes: memory.arenaBytes,
     peakHostBytes: process.resourceUsage().maxRSS * 1024,
     warnings,

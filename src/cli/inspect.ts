@@ -5,13 +5,14 @@ import type { ComponentReport, InspectReport } from '../report/inspect.ts'
 import type { Unfused } from '../report/unfused.ts'
 import { memoryFor, oneOfFor, wholeNumberFor } from './arguments.ts'
 import { archText } from './inspect-arch.ts'
+import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { checkWritable, writeAll } from './output-files.ts'
 import { starterFolder } from './starter.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
 import { megabytes, percent } from './units.ts'
 
-interface InspectFlags {
+interface InspectFlags extends OptimisationFlags {
   readonly width?: number
   readonly height?: number
   readonly count?: number
@@ -28,7 +29,7 @@ interface InspectFlags {
 }
 
 export function addInspect(program: Command, terminal: Terminal): void {
-  program
+  const command = program
     .command('inspect')
     .description('show the components, graphs, kernels and memory of a model, without running it')
     .argument('[model]', 'a diffusers folder', starterFolder)
@@ -53,24 +54,27 @@ export function addInspect(program: Command, terminal: Terminal): void {
     .option('--unfused', 'list what remains between the large kernels, with its bytes and the reason')
     .option('--html <file>', 'write a page: the arena over time, work by layer, what each pass did')
     .option('--json', 'print one JSON object on stdout')
-    .action(async (model: string, { json, unfused = false, html, arch, memory, ...options }: InspectFlags) => {
+  addOptimisationOptions(command).action(
+    async (model: string, { json, unfused = false, html, arch, memory, ...flags }: InspectFlags) => {
       const memoryBytes = memory === undefined ? undefined : memory * 1e6
+      const options = { ...flags, memoryBytes, optimisations: optimisationsOf(flags) }
       if (arch !== undefined) {
         const { inspectArchitecture } = await import('../report/inspect-node.ts')
-        const report = await inspectArchitecture(arch, { ...options, memoryBytes })
+        const report = await inspectArchitecture(arch, options)
         terminal.out(json ? `${JSON.stringify(report)}\n` : archText(report))
         return
       }
       await checkWritable(html === undefined ? [] : [html])
       const { inspectFolder } = await import('../report/inspect-node.ts')
-      const report = await inspectFolder(model, { ...options, memoryBytes, details: unfused || html !== undefined })
+      const report = await inspectFolder(model, { ...options, details: unfused || html !== undefined })
       if (html !== undefined) {
         const { inspectPage } = await import('../report/inspect-page.ts')
         await writeAll([{ path: html, bytes: new TextEncoder().encode(inspectPage(report)) }], () => {})
       }
       if (json) terminal.out(`${JSON.stringify(asJson(report, unfused))}\n`)
       else terminal.out(unfused ? unfusedText(report) : text(report))
-    })
+    },
+  )
 }
 
 /** Of the details only what was asked for by name: the rest is the page's. */

@@ -10,6 +10,8 @@ export interface Choice {
   readonly cost: number
   /** Multiply-adds, where they are not the op's own number. */
   readonly macs?: number | undefined
+  /** Bytes moved beside the operands'. */
+  readonly bytes?: number | undefined
   /** How weight input `index` must lie; undefined: rows of channels. */
   prepared(index: number): PreparedWeight | undefined
 }
@@ -51,6 +53,7 @@ export function rankedChoices<A>(family: Family<A>, request: Request<A>, forced?
           params,
           cost,
           macs,
+          bytes: variant.bytes?.(request, params),
           kernel: emitted(variant, request, params),
           prepared: (index) => variant.prepare?.(request, params, index),
         }),

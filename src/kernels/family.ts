@@ -144,6 +144,8 @@ export interface Variant<A, P> {
   scratch?(request: Request<A>, params: P): readonly number[]
   /** Multiply-adds of its products, where they are not the op's own number: Winograd's are those of the transformed domain. */
   macs?(request: Request<A>, params: P): number
+  /** Bytes that pass through memory beside the operands: the logits of an attention that stores them. */
+  bytes?(request: Request<A>, params: P): number
   emit(request: Request<A>, params: P): Kernel
   /** c in |got − want| ≤ c · eps(storage) · Σ|terms|, with the reason in the file. */
   readonly tolerance: { readonly f32: number; readonly f16: number }

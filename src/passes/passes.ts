@@ -14,9 +14,9 @@ export type Pass = (graph: Graph) => Graph
 
 export interface OptimiseOptions {
   /** Whether nodes may be merged (true by default). Off, every layer of the model stays a node, for comparisons. */
-  readonly fuse?: boolean
+  readonly fuse?: boolean | undefined
   /** Whether linear layers of one input may become one, their weights joined at load (true by default, never without `fuse`). */
-  readonly merge?: boolean
+  readonly merge?: boolean | undefined
   /** Told each pass and the graph that it made, for reports; of a prelude's passes too. */
   readonly onPass?: (pass: string, graph: Graph) => void
 }

@@ -2,23 +2,26 @@
 import type { Device } from '../device/device.ts'
 import { PhospheneError } from '../error.ts'
 import { sharedChoices } from '../plan/shared-choices.ts'
+import { switchedOff } from '../plan/switches.ts'
 import { planWithin } from '../plan/within.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { webgpuExecutor } from '../run/webgpu/executor.ts'
 import type { Backend } from './backend-contract.ts'
 import { checkMemory, optimised } from './memory-limit.ts'
+import type { Optimisations } from './optimisations.ts'
 
-export function webgpuBackend(device: Device): Backend {
-  const ranked = sharedChoices()
+export function webgpuBackend(device: Device, optimisations: Optimisations = {}): Backend {
+  const ranked = sharedChoices(switchedOff(optimisations))
+  const { fusion: fuse } = optimisations
   return {
     device: { kind: device.description.kind, name: device.description.name },
     executor: webgpuExecutor(device, { ranked }),
     dtype: device.description.kind === 'gpu' ? 'f16' : 'f32', // software adapters compute in f32 either way
     obstacle: (dtype, memoryBytes) => (whole, use) => {
       try {
-        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes)
+        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes, { fuse })
         else {
-          const { graph, frugal } = optimised(whole, use.held)
+          const { graph, frugal } = optimised(whole, use.held, { fuse })
           planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ranked })
         }
         return undefined

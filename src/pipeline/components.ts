@@ -11,6 +11,7 @@ import type { Graph } from './backend-contract.ts'
 import type { LoadEvent, ProgressListener } from './events.ts'
 import { optimised } from './memory-limit.ts'
 import type { Recorder } from './recorder.ts'
+import type { GenerationResult } from './result.ts'
 
 export interface ComponentRequest {
   readonly folder: string
@@ -43,14 +44,20 @@ interface Entry {
   listener?: ProgressListener
 }
 
-export class LoadedComponents {
+export interface ComponentSettings {
+  readonly files: ModelFiles
   readonly executor: Executor
   readonly dtype: StorageDType
   /** Allowed for everything but weights. */
-  readonly memoryBytes: number | undefined
+  readonly memoryBytes?: number | undefined
   /** As the files have them unless said. */
-  readonly weights: WeightFormat | undefined
-  private readonly files: ModelFiles
+  readonly weights?: WeightFormat | undefined
+  /** Whether nodes may be fused (true unless said). */
+  readonly fuse?: boolean | undefined
+}
+
+export class LoadedComponents {
+  private readonly settings: ComponentSettings
   private readonly entries = new Map<string, Entry>()
   private readonly warned = new Set<string>()
   /** Milliseconds spent on loading, by component. Where components load beside each other, so do these. */
@@ -58,18 +65,12 @@ export class LoadedComponents {
   /** Milliseconds for which callers of `session` waited, by component. */
   readonly waitMs = new Map<string, number>()
 
-  constructor(
-    files: ModelFiles,
-    executor: Executor,
-    dtype: StorageDType,
-    memoryBytes?: number | undefined,
-    weights?: WeightFormat | undefined,
-  ) {
-    this.files = files
-    this.executor = executor
-    this.dtype = dtype
-    this.memoryBytes = memoryBytes
-    this.weights = weights
+  /** Sessions that were there since `mark`, by component: what they take is known once they are disposed, too. */
+  private readonly taken = new Map<string, Session>()
+  private peakWeightBytes = 0
+
+  constructor(settings: ComponentSettings) {
+    this.settings = settings
   }
 
   /** A session for the request. Raises what opening, checking and loading weights raises. */
@@ -93,7 +94,8 @@ export class LoadedComponents {
    * is on its way. Raises nothing.
    */
   prefetch(request: ComponentRequest, context: LoadContext): void {
-    if (this.executor.loadsBeside && this.memoryBytes === undefined) this.begin(request, context)
+    const { executor, memoryBytes } = this.settings
+    if (executor.loadsBeside && memoryBytes === undefined) this.begin(request, context)
   }
 
   /** Waits until nothing is being loaded. */
@@ -111,9 +113,39 @@ export class LoadedComponents {
     return { weightBytes, arenaBytes }
   }
 
+  /** Begins to count anew what `memoryTaken` tells. */
+  mark(): void {
+    this.taken.clear()
+    this.peakWeightBytes = 0
+    for (const [folder, { ready }] of this.entries) if (ready) this.count(folder, ready)
+  }
+
+  /** As `memory`, of all that was loaded since `mark`, and the most bytes of weights that were there at the same time. */
+  get memoryTaken(): GenerationResult['memory'] {
+    const sessions = [...this.taken.values()]
+    return {
+      weightBytes: sessions.reduce((sum, session) => sum + session.weightBytes, 0),
+      peakWeightBytes: this.peakWeightBytes,
+      arenaBytes: Math.max(0, ...sessions.map((session) => session.arenaBytes)),
+    }
+  }
+
+  private count(folder: string, session: Session): void {
+    this.taken.set(folder, session)
+    this.peakWeightBytes = Math.max(this.peakWeightBytes, this.memory.weightBytes)
+  }
+
+  /** Frees a component that is loaded: it is read again when it is asked for. */
+  drop(folder: string): void {
+    const entry = this.entries.get(folder)
+    if (!entry?.ready) return
+    this.entries.delete(folder)
+    entry.ready.dispose()
+  }
+
   /** Where memory is limited, a component that is not running keeps nothing but its weights. */
   release(session: Session): void {
-    if (this.memoryBytes !== undefined) session.release()
+    if (this.settings.memoryBytes !== undefined) session.release()
   }
 
   /** Nothing may be loading: see `idle`. */
@@ -135,6 +167,7 @@ export class LoadedComponents {
     entry.session.then(
       (session) => {
         entry.ready = session
+        this.count(folder, session)
       },
       () => {
         if (this.entries.get(folder) === entry) this.entries.delete(folder)
@@ -156,21 +189,21 @@ export class LoadedComponents {
       () => {},
     )
     const start = performance.now()
+    const { files, executor, dtype, memoryBytes: bytes, weights, fuse } = this.settings
     const graph = request.graph()
-    const source = await openComponent(this.files, folder as Component)
+    const source = await openComponent(files, folder as Component)
     try {
       const unknown = checkParams(graph.params.values(), source)
       this.warnOfUnknown(request, source.label, unknown, context.emit)
       // ONNX Runtime maps weights from their files as they are; joined ones would have to be read into memory.
-      const merge = this.executor.name !== 'onnx'
-      const parts = optimised(graph, request.held, { merge })
-      const { memoryBytes: bytes } = this
-      const session = await this.executor.load(parts.graph, source, {
+      const merge = executor.name === 'onnx' ? false : fuse
+      const parts = optimised(graph, request.held, { fuse, merge })
+      const session = await executor.load(parts.graph, source, {
         prelude: parts.prelude,
         frugal: parts.frugal,
         memory: bytes === undefined ? undefined : { bytes, besideBytes: request.besideBytes ?? 0 },
-        dtype: this.dtype,
-        weights: this.weights,
+        dtype,
+        weights,
         signal: context.signal,
         onProgress,
       })

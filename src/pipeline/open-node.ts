@@ -3,32 +3,24 @@ import { totalmem } from 'node:os'
 import { type AdapterReport, listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
 import { onnxExecutor } from '../run/onnx/executor.ts'
-import type { WeightFormat } from '../tensor/quantise.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { webgpuBackend } from './backend.ts'
 import type { Backend } from './backend-contract.ts'
 import { leastHostBytes } from './host-memory.ts'
 import { checkMemory } from './memory-limit.ts'
-import { type DTypeChoice, openTextToImage } from './open.ts'
+import { type CommonOptions, openTextToImage } from './open.ts'
+import { type Optimisations, refuseKernelSwitches } from './optimisations.ts'
 import type { TextToImage } from './text-to-image.ts'
 
 export const deviceChoices = ['auto', 'gpu', 'cpu', 'software'] as const
 /** 'auto': a real GPU, else the CPU. 'software': a Vulkan driver that computes on the CPU, to try the GPU's kernels. */
 export type DeviceChoice = (typeof deviceChoices)[number]
 
-export interface OpenOptions {
+export interface OpenOptions extends CommonOptions {
   readonly device?: DeviceChoice | undefined
   /** Part of the adapter's name, as `phosphene doctor` prints it. */
   readonly adapter?: string | undefined
-  readonly dtype?: DTypeChoice | undefined
-  /** Bytes for everything but weights: intermediates and what lives across steps. No limit unless given. */
-  readonly memoryBytes?: number | undefined
-  /**
-   * How weights of convolutions, products and token tables are stored on the device: 'int8' and 'int4' take half and a quarter
-   * of f16's bytes. As the files have them unless given.
-   */
-  readonly weights?: WeightFormat | undefined
   /** Told which device was chosen, and why where the choice was open. */
   readonly onDevice?: ((choice: string) => void) | undefined
 }
@@ -39,10 +31,15 @@ export interface OpenOptions {
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = typeof model === 'string' ? nodeFolder(model) : model
-  return openTextToImage(files, options.dtype, () => openBackend(options), options.memoryBytes, options.weights)
+  return openTextToImage(files, options.dtype, () => openBackend(options), options)
 }
 
-async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: OpenOptions): Promise<Backend> {
+async function openBackend({
+  device = 'auto',
+  adapter,
+  optimisations = {},
+  onDevice = () => {},
+}: OpenOptions): Promise<Backend> {
   switch (device) {
     case 'cpu': {
       if (adapter !== undefined)
@@ -51,13 +48,14 @@ async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: Op
           message: `adapter "${adapter}" was asked for with device cpu, which has no adapters`,
           fix: 'Leave the adapter out, or use device gpu or software.',
         })
-      const backend = await cpuBackend()
+      refuseKernelSwitches(optimisations)
+      const backend = await cpuBackend(optimisations)
       onDevice(backend.device.name)
       return backend
     }
     case 'gpu':
     case 'software': {
-      const backend = webgpuBackend(await openDevice({ kind: device, adapter }))
+      const backend = webgpuBackend(await openDevice({ kind: device, adapter }), optimisations)
       onDevice(backend.device.name)
       return backend
     }
@@ -68,11 +66,12 @@ async function openBackend({ device = 'auto', adapter, onDevice = () => {} }: Op
         (each) => each.kind === 'gpu' || (wanted !== undefined && each.name.toLowerCase().includes(wanted)),
       )
       if (found || adapter !== undefined) {
-        const backend = webgpuBackend(await openDevice({ kind: found?.kind ?? 'gpu', adapter }))
+        const backend = webgpuBackend(await openDevice({ kind: found?.kind ?? 'gpu', adapter }), optimisations)
         onDevice(`${backend.device.name} (${adapter === undefined ? 'the first GPU found' : 'as asked'})`)
         return backend
       }
-      const backend = await cpuBackend()
+      refuseKernelSwitches(optimisations)
+      const backend = await cpuBackend(optimisations)
       onDevice(`${backend.device.name}: ${whyCpu(adapters)}`)
       return backend
     }
@@ -91,14 +90,14 @@ function whyCpu(adapters: readonly AdapterReport[]): string {
 }
 
 /** ONNX Runtime on this machine's CPU. */
-export async function cpuBackend(): Promise<Backend> {
+export async function cpuBackend({ fusion: fuse }: Optimisations = {}): Promise<Backend> {
   const executor = await onnxExecutor()
   return {
     device: { kind: 'cpu', name: executor.description },
     executor,
     dtype: 'f32',
     obstacle: (dtype, memoryBytes) => (graph, use) => {
-      if (memoryBytes !== undefined) checkMemory(graph, use, dtype, memoryBytes)
+      if (memoryBytes !== undefined) checkMemory(graph, use, dtype, memoryBytes, { fuse })
       const [needed, there] = [leastHostBytes(graph), totalmem()]
       return needed > there
         ? `${graph.name} needs more than ${gigabytes(needed)} of memory on the CPU, this machine has ${gigabytes(there)}`

@@ -74,7 +74,13 @@ export interface GenerationResult {
   readonly latents: Latents
   readonly timings: Timings
   /** Of all that is loaded now. */
-  readonly memory: { readonly weightBytes: number; readonly arenaBytes: number }
+  readonly memory: {
+    /** Of all components that the picture took. */
+    readonly weightBytes: number
+    /** The most of them that were loaded at the same time. */
+    readonly peakWeightBytes: number
+    readonly arenaBytes: number
+  }
   /** Where `profile` was asked for. */
   readonly profile?: GenerationProfile | undefined
 }

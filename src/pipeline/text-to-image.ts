@@ -30,6 +30,10 @@ export interface TextToImageParts {
   readonly memoryBytes?: number | undefined
   /** How weights of products, convolutions and token tables are stored; as the files have them unless given. */
   readonly weights?: WeightFormat | undefined
+  /** Whether components stay loaded when a picture no longer needs them (true unless given). */
+  readonly keepLoaded?: boolean | undefined
+  /** Whether nodes of the graphs may be fused (true unless given). */
+  readonly fuse?: boolean | undefined
   /** Raises 'options/size' or 'plan/too-large' where a job does not fit this executor; nothing is loaded yet. */
   readonly checkSize?: ((job: Job) => void) | undefined
 }
@@ -54,6 +58,7 @@ export class TextToImage {
   readonly dtype: StorageDType
   private readonly executor: Executor
   private readonly components: LoadedComponents
+  private readonly keepLoaded: boolean
   private readonly checkSize: ((job: Job) => void) | undefined
   /** Encoded prompts, [tokens, channels], by clip skip and text. */
   private readonly encoded = new Map<string, Float32Array>()
@@ -61,13 +66,14 @@ export class TextToImage {
   private queue: Promise<unknown> = Promise.resolve()
   private disposed = false
 
-  constructor({ model, backend, dtype, memoryBytes, weights, checkSize }: TextToImageParts) {
+  constructor({ model, backend, dtype, keepLoaded = true, checkSize, ...settings }: TextToImageParts) {
     this.model = model
     this.device = backend.device
     this.executor = backend.executor
     this.dtype = dtype
     this.checkSize = checkSize
-    this.components = new LoadedComponents(model.files, backend.executor, dtype, memoryBytes, weights)
+    this.keepLoaded = keepLoaded
+    this.components = new LoadedComponents({ files: model.files, executor: backend.executor, dtype, ...settings })
   }
 
   /**
@@ -114,7 +120,7 @@ export class TextToImage {
   }
 
   /** Bytes of weights and of planned intermediates of all that is loaded. */
-  get memory(): GenerationResult['memory'] {
+  get memory(): Omit<GenerationResult['memory'], 'peakWeightBytes'> {
     return this.components.memory
   }
 
@@ -164,6 +170,7 @@ export class TextToImage {
     const { recorder: record } = context
     this.components.loadMs.clear()
     this.components.waitMs.clear()
+    this.components.mark()
 
     await context.emit({ kind: 'phase', phase: 'encode' })
     const branches = job.guidanceScale > 1 ? 2 : 1
@@ -181,22 +188,25 @@ export class TextToImage {
     }
     const encoded = performance.now()
     record?.ended('text', start)
+    const textFolders = this.model.parts.textEncoders.map((each) => each.folder)
+    for (const folder of textFolders) this.finished(folder, context)
 
     await context.emit({ kind: 'phase', phase: 'denoise' })
     const stepMs: number[] = []
     const denoising = performance.now()
     const latents = await this.denoise(job, branches, concat(conditions), context, stepMs)
     record?.ended('denoise', denoising)
+    this.finished(this.model.parts.denoiser.folder, context)
     const denoised = performance.now()
 
     await context.emit({ kind: 'phase', phase: 'decode' })
     const images = await this.decodeAll(job, latents, context)
     const end = performance.now()
     record?.ended('decode', denoised)
+    this.finished(this.model.parts.autoencoder.folder, context)
     await record?.timeKernels()
     const { latentChannels: channels } = this.model.parts.denoiser
     const waited = (folder: string) => this.components.waitMs.get(folder) ?? 0
-    const textFolders = this.model.parts.textEncoders.map((each) => each.folder)
     return {
       images,
       latents: {
@@ -210,9 +220,14 @@ export class TextToImage {
         decodeMs: end - denoised - waited(this.model.parts.autoencoder.folder),
         totalMs: end - start,
       },
-      memory: this.components.memory,
+      memory: this.components.memoryTaken,
       profile: await record?.profile(),
     }
+  }
+
+  /** A component that this picture no longer needs. A profile takes the kernels' times at the end, of sessions that are there. */
+  private finished(folder: string, { recorder }: LoadContext): void {
+    if (!this.keepLoaded && !recorder) this.components.drop(folder)
   }
 
   /** [tokens, channels]. Prompts go through the encoder one at a time, so that one graph serves every batch. */

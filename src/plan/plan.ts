@@ -56,7 +56,7 @@ export interface PlannedStep {
   readonly variant: string
   readonly dispatches: readonly PlannedDispatch[]
   readonly macs: number
-  /** Bytes of the operands read and written, each once. */
+  /** Bytes of the operands read and written, each once, and of logits that are stored. */
   readonly bytesMoved: number
 }
 
@@ -149,18 +149,27 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
   const ranked = options.ranked ?? sharedChoices()
   // Beside matrix units the forms that save products lose.
   const savesProducts = options.arenaBytes !== undefined && capabilities.matrixShapes.length === 0
-  /** The cheapest kernel whose scratch finds room at this step, else the one that needs the least more. */
-  const choose = ({ family, request }: StepRequest, step: number) => {
-    const preferred = options.choose?.(family, request)
-    const byCost = ranked(family, request, options.variants?.[family.op])
-    const candidates = savesProducts ? byProducts(byCost) : byCost
-    let best: { candidate: Pick<Candidate, 'choice'>; scratch: ReturnType<FreeSpace['fit']> } | undefined
-    for (const candidate of preferred ? [asCandidate(preferred), ...candidates] : candidates) {
+  type Found = {
+    readonly candidate: Pick<Candidate, 'choice' | 'cost' | 'macs' | 'scratch'>
+    readonly scratch: ReturnType<FreeSpace['fit']>
+  }
+  /** The first of the kernels whose scratch finds room at this step, else the one that needs the least more. */
+  const first = (candidates: readonly Found['candidate'][], step: number): Found => {
+    let best: Found | undefined
+    for (const candidate of candidates) {
       const scratch = space.fit(step, candidate.scratch())
       if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
       if (scratch.end <= room) break
     }
-    return { choice: best!.candidate.choice(), scratch: best!.scratch }
+    return best!
+  }
+  const choose = ({ family, request }: StepRequest, step: number) => {
+    const preferred = options.choose?.(family, request)
+    const byCost = ranked(family, request, options.variants?.[family.op])
+    const cheapest = first(preferred ? [asCandidate(preferred), ...byCost] : byCost, step)
+    const found = savesProducts && !preferred ? first(byProducts(byCost, cheapest.candidate), step) : cheapest
+    const { candidate, scratch } = found.scratch.end <= room ? found : cheapest
+    return { choice: candidate.choice(), scratch }
   }
   const weights = new WeightList(storageOf)
   const constants = new ConstantList()
@@ -194,8 +203,7 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
             return locate(each.epilogue[role.index]!)
           case 'input': {
             const bound = each.inputs[role.index]!
-            const { origin } = ownerOf(bound.value)
-            if (origin !== 'param' && origin !== 'constant') return locate(bound)
+            if (!isConstant(ownerOf(bound.value))) return locate(bound)
             return {
               kind: 'weight',
               index: weights.indexOf(
@@ -209,15 +217,20 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
       }
       return { choice, dispatches: choice.kernel.dispatches.map((d) => ({ ...d, bindings: d.bindings.map(bind) })) }
     })
+    const dispatches = chosen.flatMap((each) => each.dispatches)
+    const bound = new Set(
+      dispatches.flatMap(({ bindings }) => bindings).flatMap((b) => (b.kind === 'weight' ? b.index : [])),
+    )
+    const tensorsMoved = [...new Set([...operandsOf(node), node.output])].filter((v) => !isConstant(ownerOf(v)))
     return {
       node,
       variant: [...new Set(chosen.map(({ choice }) => choice.variant))].join(' + '),
-      dispatches: chosen.flatMap(({ dispatches }) => dispatches),
+      dispatches,
       macs: chosen[0]?.choice.macs ?? node.op.cost(node.inputs, node.attrs as never, node.output).macs,
-      bytesMoved: [...new Set([...operandsOf(node), node.output])].reduce(
-        (sum, v) => sum + storageBytes(v.shape, storageOf(v)),
-        0,
-      ),
+      bytesMoved:
+        tensorsMoved.reduce((sum, v) => sum + storageBytes(v.shape, storageOf(v)), 0) +
+        [...bound].reduce((sum, index) => sum + weights.all[index]!.bytes, 0) +
+        chosen.reduce((sum, { choice }) => sum + (choice.bytes ?? 0), 0),
     }
   })
   checkWeights(graph, weights.all, capabilities)
@@ -293,14 +306,17 @@ function tooLarge(graph: Graph, what: string, bytes: number, most: number, fix: 
  * Those of up to three times the lowest cost first, the fewest products in front. Of bands, many and small, launches are most of an
  * estimate; counts of products are certain, and where memory is short they are what is paid with.
  */
-function byProducts(candidates: readonly Candidate[]): readonly Candidate[] {
-  const close = candidates.filter(({ cost }) => cost <= 3 * candidates[0]!.cost)
+function byProducts(candidates: readonly Candidate[], cheapest: Pick<Candidate, 'cost'>): readonly Candidate[] {
   const macs = ({ macs = Number.POSITIVE_INFINITY }: Candidate) => macs
-  return [...close.sort((a, b) => macs(a) - macs(b) || 0), ...candidates.slice(close.length)]
+  return candidates.filter(({ cost }) => cost <= 3 * cheapest.cost).sort((a, b) => macs(a) - macs(b) || 0)
 }
 
 function asCandidate(choice: Choice): Candidate {
   return { ...choice, choice: () => choice, scratch: () => choice.kernel.scratch }
+}
+
+function isConstant({ origin }: Value): boolean {
+  return origin === 'param' || origin === 'constant'
 }
 
 function isRead(graph: Graph, value: Value): boolean {

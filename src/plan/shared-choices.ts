@@ -1,15 +1,19 @@
 // One choice of kernel for all nodes that ask for the same: most layers of a model repeat, and choosing emits their text.
 import { type Candidate, rankedChoices } from '../kernels/choose.ts'
 import type { Request } from '../kernels/family.ts'
+import { type IsOff, remaining } from './switches.ts'
 
 export type SharedChoices = typeof rankedChoices<unknown>
 
-/** The choices for a request, cheapest first. Remembers them for one device: capabilities are no part of what it compares. */
-export function sharedChoices(): SharedChoices {
+/**
+ * The choices for a request, cheapest first, of variants that are on. Remembers them for one device: capabilities are no part of
+ * what it compares.
+ */
+export function sharedChoices(isOff?: IsOff): SharedChoices {
   const known = new Map<string, readonly Candidate[]>()
   return (family, request, forced) => {
     const key = `${family.op} ${likeness(request)}`
-    const choices = known.get(key) ?? rankedChoices(family, request, forced)
+    const choices = known.get(key) ?? rankedChoices(isOff ? remaining(family, request, isOff) : family, request, forced)
     known.set(key, choices)
     return choices
   }

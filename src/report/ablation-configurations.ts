@@ -1,7 +1,7 @@
 // The engine with some of what makes it fast switched off: kernel variants by name, fusion by the passes that do it.
-import { type Choice, chooseVariant, tuningsFor } from '../kernels/choose.ts'
 import { families } from '../kernels/families.ts'
-import type { Family, Request } from '../kernels/family.ts'
+import { sharedChoices } from '../plan/shared-choices.ts'
+import { attentionKindOf } from '../plan/switches.ts'
 import type { PlanningOptions } from './bench-device.ts'
 
 /** One thing that can be switched off. */
@@ -37,12 +37,12 @@ const all: readonly Switch[] = [
   {
     name: 'partially fused softmax',
     instead: 'the other kinds of attention',
-    isOff: (op, variant) => op === 'attention' && /pfsm|partial/.test(variant),
+    isOff: (op, variant) => op === 'attention' && attentionKindOf(variant) === 'pfsm',
   },
   {
     name: 'flash attention',
-    instead: 'attention query by query, without tiles',
-    isOff: (op, variant) => op === 'attention' && !/pfsm|partial|plain|per-query/.test(variant),
+    instead: 'logits that are stored',
+    isOff: (op, variant) => op === 'attention' && attentionKindOf(variant) === 'flash',
   },
   {
     name: 'tiles',
@@ -88,17 +88,9 @@ export function configurations(order: 'removed' | 'added'): readonly Configurati
 }
 
 /** How the plan is made in a configuration. Where nothing that is on can compute a node, what is off does. */
-export function planningOf({ off }: Configuration): PlanningOptions & {
-  readonly choose: (family: Family<unknown>, request: Request<unknown>) => Choice
-} {
+export function planningOf({ off }: Configuration): PlanningOptions {
   return {
     ...Object.assign({}, ...off.map((each) => each.planning)),
-    choose(family, request) {
-      const on = family.variants.filter(({ name }) => !off.some((each) => each.isOff(family.op, name)))
-      const able = on.some((variant) =>
-        tuningsFor(variant, request, false).some((tuning) => variant.supports(request, tuning)),
-      )
-      return chooseVariant(able ? { ...family, variants: on } : family, request)
-    },
+    ranked: sharedChoices((op, variant) => off.some((each) => each.isOff(op, variant))),
   }
 }

@@ -5,13 +5,13 @@ import type { Capabilities } from '../kernels/family.ts'
 import { latentDiffusion, type ModelConfigs } from '../models/model-kind.ts'
 import { readbackBytes } from '../pipeline/memory-limit.ts'
 import { modelConfigs } from '../pipeline/model.ts'
-import { sharedChoices } from '../plan/shared-choices.ts'
+import type { Optimisations } from '../pipeline/optimisations.ts'
 import { samplingBytes } from '../run/webgpu/sampling.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WeightFormat } from '../tensor/quantise.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { type Architecture, type ArchitectureName, architectures } from './architectures.ts'
-import { type PlannedComponent, planComponent } from './planned.ts'
+import { type PlannedComponent, planComponent, planningWith } from './planned.ts'
 
 export interface ArchOptions {
   /** In pixels; the size that the model was trained on by default. */
@@ -23,6 +23,8 @@ export interface ArchOptions {
   readonly weights?: WeightFormat | undefined
   /** For everything but weights. */
   readonly memoryBytes?: number | undefined
+  /** What of the engine is switched off. */
+  readonly optimisations?: Optimisations | undefined
   readonly capabilities: Capabilities
 }
 
@@ -71,7 +73,7 @@ export async function inspectArch(arch: string, options: ArchOptions): Promise<A
   const configs = isKnown(arch) ? known(arch) : await modelConfigs(nodeFolder(arch))
   const parts = await latentDiffusion(configs)
   const { denoiser, autoencoder, textEncoders, className } = parts
-  const { batch = 1, dtype, weights, capabilities, memoryBytes } = options
+  const { batch = 1, dtype, weights, capabilities, memoryBytes, optimisations } = options
   const factor = autoencoder.pixelsPerLatent
   const [sampleHeight, sampleWidth] = denoiser.sampleSize ?? [64, 64]
   const { width = sampleWidth * factor, height = sampleHeight * factor } = options
@@ -82,7 +84,7 @@ export async function inspectArch(arch: string, options: ArchOptions): Promise<A
       fix: `Give a width and a height that are multiples of ${factor}.`,
     })
   const latents = { height: height / factor, width: width / factor }
-  const planning = { dtype, weights, capabilities, ranked: sharedChoices() }
+  const planning = { dtype, weights, capabilities, ...planningWith(optimisations) }
   const figures = (graph: Graph, held: readonly string[], besideBytes: number): ComponentFigures => {
     const limit = memoryBytes === undefined ? undefined : { bytes: memoryBytes, besideBytes }
     return figuresOf(planComponent({ graph, held }, planning, limit), besideBytes)

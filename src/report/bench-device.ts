@@ -4,6 +4,7 @@ import { listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
 import { optimised } from '../pipeline/memory-limit.ts'
 import { type Model, openModel } from '../pipeline/model.ts'
+import type { Optimisations } from '../pipeline/optimisations.ts'
 import type { Plan } from '../plan/plan.ts'
 import { planWithin } from '../plan/within.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
@@ -14,6 +15,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { nodeFolder } from '../weights/node-files.ts'
 import { type ModelComponent, type ModelComponents, modelComponents, type PictureSize } from './components.ts'
+import { planningWith } from './planned.ts'
 
 export interface BenchOptions extends PictureSize {
   /** A diffusers folder. */
@@ -25,6 +27,8 @@ export interface BenchOptions extends PictureSize {
   readonly dtype?: 'auto' | StorageDType | undefined
   /** No more of the adapter's features than a browser would offer. */
   readonly browserLike?: boolean | undefined
+  /** What of the engine is switched off. */
+  readonly optimisations?: Optimisations | undefined
   readonly signal?: AbortSignal | undefined
   /** Told what is being done, for people who wait. */
   readonly onProgress?: ((what: string) => void) | undefined
@@ -55,7 +59,7 @@ export interface Bench extends ModelComponents {
 /** How a component's graph is planned; by default as for a picture. */
 export interface PlanningOptions extends WebGpuOptions {
   /** Whether nodes may be fused, and linear layers of one input merged. */
-  readonly fuse?: boolean
+  readonly fuse?: boolean | undefined
   readonly merge?: boolean
   /** Whether what stays from step to step is computed once a picture. */
   readonly hold?: boolean
@@ -68,6 +72,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const device = await openBenchDevice(options)
   const { kind, name } = device.description
   const dtype = resolveDType(options.dtype, kind)
+  const switched = planningWith(options.optimisations)
   return {
     ...size,
     head: {
@@ -82,11 +87,11 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     },
     model,
     device,
-    plan: (component, planning = {}) => {
+    plan: (component, planning = switched) => {
       const { graph, frugal } = partsOf(component, planning)
       return planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ...planning })
     },
-    async load(component, planning = {}) {
+    async load(component, planning = switched) {
       const source = await openComponent(model.files, component.folder)
       try {
         checkParams(component.graph.params.values(), source)

@@ -5,6 +5,7 @@ import { webgpuBackend } from '../pipeline/backend.ts'
 import type { Backend } from '../pipeline/backend-contract.ts'
 import { openTextToImage } from '../pipeline/open.ts'
 import { cpuBackend } from '../pipeline/open-node.ts'
+import { refuseKernelSwitches } from '../pipeline/optimisations.ts'
 import type { GenerationResult } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
@@ -62,11 +63,16 @@ export async function benchPicture(options: PictureBenchOptions): Promise<Pictur
   const { rounds = 5, onProgress = () => {} } = options
   const begin = performance.now()
   let device: Device | undefined
-  const pipeline = await openTextToImage(nodeFolder(options.model), options.dtype, async () => {
-    if (!options.peer && (await onCpu(options))) return told(await cpuBackend(), options)
+  const { optimisations = {} } = options
+  const openBackend = async () => {
+    if (!options.peer && (await onCpu(options))) {
+      refuseKernelSwitches(optimisations)
+      return told(await cpuBackend(optimisations), options)
+    }
     device = await openBenchDevice(options)
-    return told(webgpuBackend(device), options)
-  })
+    return told(webgpuBackend(device, optimisations), options)
+  }
+  const pipeline = await openTextToImage(nodeFolder(options.model), options.dtype, openBackend, { optimisations })
   let peer: TextToImage | undefined
   try {
     if (options.peer && device) peer = await openPeerPipeline(device, pipeline.dtype, options)

@@ -2,6 +2,7 @@
 import { openDevice } from '../device/node.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import { openModel } from '../pipeline/model.ts'
+import type { Optimisations } from '../pipeline/optimisations.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WeightFormat } from '../tensor/quantise.ts'
@@ -20,6 +21,8 @@ export interface InspectFolderOptions extends PictureSize {
   readonly details?: boolean | undefined
   /** For everything but weights. */
   readonly memoryBytes?: number | undefined
+  /** What of the engine is switched off. */
+  readonly optimisations?: Optimisations | undefined
 }
 
 /** The limits that every WebGPU device has (W3C WebGPU, 3.6.2), and no feature. */

@@ -2,6 +2,7 @@
 import type { Graph } from '../graph/graph.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import type { Model } from '../pipeline/model.ts'
+import type { Optimisations } from '../pipeline/optimisations.ts'
 import type { Plan } from '../plan/plan.ts'
 import { weightFormat } from '../run/quantised-parameters.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
@@ -10,7 +11,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { type ComponentDetails, componentDetails } from './component-details.ts'
 import { type ModelComponent, modelComponents, type PictureSize } from './components.ts'
-import { planComponent } from './planned.ts'
+import { planComponent, planningWith } from './planned.ts'
 
 export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
@@ -21,6 +22,8 @@ export interface InspectOptions extends PictureSize {
   readonly details?: boolean | undefined
   /** For everything but weights. */
   readonly memoryBytes?: number | undefined
+  /** What of the engine is switched off. */
+  readonly optimisations?: Optimisations | undefined
 }
 
 export interface ComponentReport {
@@ -114,7 +117,11 @@ async function componentReport(
     const { dtype, capabilities } = options
     const limit = options.memoryBytes === undefined ? undefined : { bytes: options.memoryBytes, besideBytes: 0 }
     const weights = weightFormat(options.weights, source)
-    const { plan, prelude } = planComponent({ graph, held }, { dtype, weights, capabilities }, limit)
+    const { plan, prelude } = planComponent(
+      { graph, held },
+      { dtype, weights, capabilities, ...planningWith(options.optimisations) },
+      limit,
+    )
     return {
       folder,
       file: source.label,

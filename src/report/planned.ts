@@ -1,6 +1,10 @@
 // A component planned as an executor plans it when it loads: in its two parts, within a limit where there is one.
+
 import { optimised } from '../pipeline/memory-limit.ts'
+import type { Optimisations } from '../pipeline/optimisations.ts'
 import { type ArenaPlan, type PlanOptions, planGraph } from '../plan/plan.ts'
+import { sharedChoices } from '../plan/shared-choices.ts'
+import { switchedOff } from '../plan/switches.ts'
 import { type MemoryLimit, planWithin } from '../plan/within.ts'
 import type { ModelComponent } from './components.ts'
 
@@ -11,13 +15,23 @@ export interface PlannedComponent {
   readonly stateBytes: number
 }
 
+/** How a plan is made that another machine, or no machine, carries out. */
+export interface ComponentPlanning extends PlanOptions {
+  /** Whether nodes may be fused (true unless said). */
+  readonly fuse?: boolean | undefined
+}
+
+export function planningWith(optimisations: Optimisations = {}): Pick<ComponentPlanning, 'ranked' | 'fuse'> {
+  return { ranked: sharedChoices(switchedOff(optimisations)), fuse: optimisations.fusion }
+}
+
 /** Raises 'plan/too-large', and 'plan/memory' with the least that works. */
 export function planComponent(
   { graph: whole, held }: Pick<ModelComponent, 'graph' | 'held'>,
-  options: PlanOptions,
+  { fuse, ...options }: ComponentPlanning,
   limit?: MemoryLimit | undefined,
 ): PlannedComponent {
-  const parts = optimised(whole, held)
+  const parts = optimised(whole, held, { fuse })
   const prelude = parts.prelude && planGraph(parts.prelude, { ...options, keepOutputs: true })
   const preludeBytes = prelude ? stateOf(prelude) : 0
   const memory = limit && { ...limit, besideBytes: limit.besideBytes + preludeBytes }

@@ -33,7 +33,7 @@ const options: TextToImageOptions = {
 }
 
 const open = (backend: Backend, dtype: StorageDType, memoryBytes?: number) =>
-  openTextToImage(nodeFolder(goldenFolder + testCase.model), dtype, async () => backend, memoryBytes)
+  openTextToImage(nodeFolder(goldenFolder + testCase.model), dtype, async () => backend, { memoryBytes })
 
 /** The least memory, to four per cent, that the check before loading lets through. */
 async function leastBytes(backend: Backend, dtype: StorageDType): Promise<number> {

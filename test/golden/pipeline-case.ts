@@ -68,10 +68,15 @@ export interface PipelineRunner {
   dispose(): Promise<void>
 }
 
-export function pipelineRunner(backend: Backend, dtype: StorageDType): PipelineRunner {
+export function pipelineRunner(
+  backend: Backend,
+  dtype: StorageDType,
+  options: Parameters<typeof openTextToImage>[3] = {},
+): PipelineRunner {
   const pipelines = new Map<string, Promise<TextToImage>>()
   const pipelineOf = (model: string): Promise<TextToImage> => {
-    const known = pipelines.get(model) ?? openTextToImage(nodeFolder(goldenFolder + model), dtype, async () => backend)
+    const known =
+      pipelines.get(model) ?? openTextToImage(nodeFolder(goldenFolder + model), dtype, async () => backend, options)
     pipelines.set(model, known)
     return known
   }
@@ -84,10 +89,10 @@ export function pipelineRunner(backend: Backend, dtype: StorageDType): PipelineR
   return {
     async run(testCase) {
       const pipeline = await pipelineOf(testCase.model!)
-      const options = optionsOf(testCase)
+      const call = optionsOf(testCase)
       const steps: Float32Array[] = []
       const result = await pipeline.generate({
-        ...options,
+        ...call,
         onProgress: async (event) => {
           if (event.kind === 'step') steps.push(await event.latents())
         },
@@ -96,8 +101,8 @@ export function pipelineRunner(backend: Backend, dtype: StorageDType): PipelineR
         latents: result.latents.values,
         step_latents: steps.flatMap((each) => [...each]),
         image: await pipeline.decodeLatents(result.latents),
-        prompt_embeds: await embeds(pipeline, options.prompt, options),
-        negative_prompt_embeds: await embeds(pipeline, options.negative ?? '', { ...options, clipSkip: 0 }),
+        prompt_embeds: await embeds(pipeline, call.prompt, call),
+        negative_prompt_embeds: await embeds(pipeline, call.negative ?? '', { ...call, clipSkip: 0 }),
       }
       const reference = referenceOf(testCase.file)
       return Object.entries(testCase.outputs)

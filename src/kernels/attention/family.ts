@@ -1,9 +1,9 @@
 // softmax(scale · q·kᵀ)·v by head. Logits never stored: without barriers, with tiles in workgroup memory, on matrix units;
-// stored once (partially fused softmax): as two products.
+// stored once (partially fused softmax): as two products; and, to compare with, without any fusion.
 import type { AttentionAttrs } from '../../ops/attrs.ts'
 import type { Family } from '../family.ts'
 import { broadcastAttention } from './broadcast.ts'
-import { partialSoftmaxAttention } from './partial-softmax.ts'
+import { partialSoftmaxAttention, plainAttention } from './partial-softmax.ts'
 import { partialSoftmaxMatrixAttention } from './partial-softmax-matrix.ts'
 import { perQueryAttention } from './per-query.ts'
 import { subgroupMatrixAttention } from './subgroup-matrix.ts'
@@ -18,5 +18,6 @@ export const attentionFamily: Family<AttentionAttrs> = {
     subgroupMatrixAttention,
     partialSoftmaxAttention,
     partialSoftmaxMatrixAttention,
+    plainAttention,
   ],
 }

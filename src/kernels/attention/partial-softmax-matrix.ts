@@ -242,6 +242,11 @@ export const partialSoftmaxMatrixAttention: Variant<AttentionAttrs, Params> = {
     return caution * (8000 + blocks * (products + 6000 + moved / 3000))
   },
   scratch: (request, params) => scratchBytes(problemOf(request, params)),
+  // Logits are written, and read for the statistics and for the product.
+  bytes(request, params) {
+    const problem = problemOf(request, params)
+    return problem.blocks * logitScratchBytes(problem)[0] * 3
+  },
   emit,
   // Weights are rounded to f16 as in `subgroup-matrix`, for the same bounds.
   tolerance: { f32: 2 ** 13, f16: 2 },

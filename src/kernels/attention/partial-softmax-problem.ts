@@ -120,6 +120,24 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   return { label: 'attention.statistics', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
 }
 
+/** The logits of the block into weights, 2^(x − m) / s, where they lie: for attention without any fusion. */
+export function weightsDispatch(request: Request<AttentionAttrs>, { batches, blockRows, keys4 }: Logits): Dispatch {
+  const lanes = 64
+  const count = batches * blockRows * keys4
+  const grid = splitGrid(Math.ceil(count / lanes), request.capabilities.limits)
+  const io = ioText([], [logitScratch, statisticScratch])
+  const wgsl = `${io.text}
+@compute @workgroup_size(${lanes})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let i = ${grid.index} * ${u32Text(lanes)} + lane;
+  if (i >= ${u32Text(count)}) { return; }
+  let row = i / ${u32Text(keys4)};
+  logits[i] = exp2(logits[i] - statistics[row * 2u]) * statistics[row * 2u + 1u];
+}
+`
+  return { label: 'attention.weights', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
+}
+
 function maximumText(lanes: number): string {
   const steps: string[] = []
   for (let half = lanes / 2; half >= 1; half /= 2) {

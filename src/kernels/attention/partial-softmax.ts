@@ -31,6 +31,7 @@ import {
   rowText,
   statisticScratch,
   statisticsDispatch,
+  weightsDispatch,
 } from './partial-softmax-problem.ts'
 import { queryScale, tolerance } from './problem.ts'
 import { type RegisterTile, registerMain, registerTiles, registerWork } from './register-tile-text.ts'
@@ -55,6 +56,9 @@ const apart = {
 } as const satisfies Record<string, NamedScratch>
 
 const isApart = ({ width }: Logits) => width % 4 !== 0
+
+/** Whether weights are made while the product with v loads them, or before, in a walk of their own. */
+type Softmax = 'fused' | 'apart'
 
 const cutOf = ({ logitBytes }: Params) => ({ logitBytes, rowsStep: 4, keysStep4: 1 })
 
@@ -164,7 +168,7 @@ fn tileB(batch: u32, half: u32, column: u32, kg: u32) -> vec4<f32> {
   })
 }
 
-function valuesDispatch(request: Request<AttentionAttrs>, params: Params, logits: Logits): Dispatch {
+function valuesDispatch(request: Request<AttentionAttrs>, params: Params, logits: Logits, softmax: Softmax): Dispatch {
   const { heads, queries, keys, keys4, blockRows, width4 } = logits
   const v = headsOf(request, logits, 'v')
   const rows = u32Text(blockRows)
@@ -180,16 +184,21 @@ function valuesDispatch(request: Request<AttentionAttrs>, params: Params, logits
       ]
   return product(request, params, 'values', {
     operands: [...v.operands, ...results],
-    scratch: [logitScratch, statisticScratch, ...v.scratch, ...(isApart(logits) ? [apart.y] : [])],
+    scratch: [
+      logitScratch,
+      ...(softmax === 'apart' ? [] : [statisticScratch]),
+      ...v.scratch,
+      ...(isApart(logits) ? [apart.y] : []),
+    ],
     text: `${v.text}
 ${isApart(logits) ? '' : epilogueText(request)}
 fn finish(row: u32, group: u32, v: vec4<f32>) {
-  let result = v * statistics[row * 2u + 1u];
+  let result = ${softmax === 'apart' ? 'v' : 'v * statistics[row * 2u + 1u]'};
   ${store}
 }`,
     loads: `fn tileA(batch: u32, row: u32, kg: u32) -> vec4<f32> {
   let place = batch * ${rows} + row;
-  return exp2(logits[place * ${u32Text(keys4)} + kg] - statistics[place * 2u]);
+  ${softmax === 'apart' ? `return logits[place * ${u32Text(keys4)} + kg];` : `return exp2(logits[place * ${u32Text(keys4)} + kg] - statistics[place * 2u]);`}
 }
 fn tileB(batch: u32, half: u32, k: u32, group: u32) -> vec4<f32> {
   return head_v(batch, min(k, ${u32Text(keys - 1)}), group);
@@ -267,12 +276,13 @@ function scratchBytes(logits: Logits): readonly number[] {
   return [...logitScratchBytes(logits), ...(isApart(logits) ? [queries, keys, keys, blockRows].map(heads) : [])]
 }
 
-function emit(request: Request<AttentionAttrs>, params: Params): Kernel {
+function emit(request: Request<AttentionAttrs>, params: Params, softmax: Softmax): Kernel {
   const logits = logitsOf(request, cutOf(params))
   const block = [
     logitsDispatch(request, params, logits),
     statisticsDispatch(request, logits, params.lanes),
-    valuesDispatch(request, params, logits),
+    ...(softmax === 'apart' ? [weightsDispatch(request, logits)] : []),
+    valuesDispatch(request, params, logits, softmax),
   ]
   const dispatches = isApart(logits)
     ? blockwise(
@@ -310,45 +320,62 @@ const gpuTunings = [32 * mebibyte, 4 * mebibyte].flatMap((logitBytes) =>
 
 const registers = { rows: 8, groups: 4, lanesN: 2, lanesM: 8 }
 
-export const partialSoftmaxAttention: Variant<AttentionAttrs, Params> = {
-  name: 'partial-softmax',
-  tunings: {
-    software: [
-      { nest: 'registers', logits: registers, values: registers, logitBytes: 4 * mebibyte, lanes: 1 },
-      {
-        ...{ nest: 'registers', logitBytes: mebibyte, lanes: 1 },
-        logits: { rows: 4, groups: 2, lanesN: 4, lanesM: 4 },
-        values: { rows: 4, groups: 4, lanesN: 2, lanesM: 8 },
-      },
-    ],
-    gpu: gpuTunings,
-  },
-  supports(request, params) {
-    const { limits } = request.capabilities
-    if (!bindsAll(request) || params.lanes > limits.maxComputeInvocationsPerWorkgroup) return false
-    const logits = logitsOf(request, cutOf(params))
-    if (logitScratchBytes(logits)[0] > params.logitBytes) return false
-    if (scratchBytes(logits).some((bytes) => bytes > limits.maxStorageBufferBindingSize)) return false
-    return (
-      params.nest === 'registers' ||
-      (tileFits(params.logits, logitSizes(logits), limits) && tileFits(params.values, valueSizes(logits), limits))
-    )
-  },
-  cost(request, params) {
-    const { kind } = request.capabilities
-    const logits = logitsOf(request, cutOf(params))
-    const { batches, blockRows, blocks, keys4, width4 } = logits
-    const works = [nestOf(params, 'logits', logitSizes(logits)).work, nestOf(params, 'values', valueSizes(logits)).work]
-    const products = works.reduce((sum, work) => sum + estimate(kind, work), 0)
-    const elements = batches * blockRows * keys4
-    // Weights are computed again for every tile of columns; memory is written once, read by the statistics and by each tile.
-    // Factors on SwiftShader: against per-query.ts's estimates on six shapes, whose order they keep.
-    const { lanesN, groups } = params.values
-    const columns = Math.ceil(width4 / (params.nest === 'tiled' ? lanesN * groups : groups))
-    if (kind === 'software') return 1.5 * blocks * (products + (elements * (30 + 15 * columns)) / 2)
-    return blocks * (products + (elements * 16 * (2 + columns)) / 2000 + 5000)
-  },
-  scratch: (request, params) => scratchBytes(logitsOf(request, cutOf(params))),
-  emit,
-  tolerance,
+function variant(name: string, softmax: Softmax): Variant<AttentionAttrs, Params> {
+  return {
+    name,
+    tunings: {
+      software: [
+        { nest: 'registers', logits: registers, values: registers, logitBytes: 4 * mebibyte, lanes: 1 },
+        {
+          ...{ nest: 'registers', logitBytes: mebibyte, lanes: 1 },
+          logits: { rows: 4, groups: 2, lanesN: 4, lanesM: 4 },
+          values: { rows: 4, groups: 4, lanesN: 2, lanesM: 8 },
+        },
+      ],
+      gpu: gpuTunings,
+    },
+    supports(request, params) {
+      const { limits } = request.capabilities
+      if (!bindsAll(request) || params.lanes > limits.maxComputeInvocationsPerWorkgroup) return false
+      const logits = logitsOf(request, cutOf(params))
+      if (logitScratchBytes(logits)[0] > params.logitBytes) return false
+      if (scratchBytes(logits).some((bytes) => bytes > limits.maxStorageBufferBindingSize)) return false
+      return (
+        params.nest === 'registers' ||
+        (tileFits(params.logits, logitSizes(logits), limits) && tileFits(params.values, valueSizes(logits), limits))
+      )
+    },
+    cost(request, params) {
+      const { kind } = request.capabilities
+      const logits = logitsOf(request, cutOf(params))
+      const { batches, blockRows, blocks, keys4, width4 } = logits
+      const works = [
+        nestOf(params, 'logits', logitSizes(logits)).work,
+        nestOf(params, 'values', valueSizes(logits)).work,
+      ]
+      const products = works.reduce((sum, work) => sum + estimate(kind, work), 0)
+      const elements = batches * blockRows * keys4
+      // Weights are computed again for every tile of columns; memory is written once, read by the statistics and by each tile.
+      // Factors on SwiftShader: against per-query.ts's estimates on six shapes, whose order they keep.
+      const { lanesN, groups } = params.values
+      const columns = Math.ceil(width4 / (params.nest === 'tiled' ? lanesN * groups : groups))
+      const walks = softmax === 'apart' ? 2 : 0
+      if (kind === 'software') return 1.5 * blocks * (products + (elements * (30 + 15 * (columns + walks))) / 2)
+      return blocks * (products + (elements * 16 * (2 + columns + walks)) / 2000 + 5000)
+    },
+    scratch: (request, params) => scratchBytes(logitsOf(request, cutOf(params))),
+    emit: (request, params) => emit(request, params, softmax),
+    bytes: (request, params) => logitBytesMoved(logitsOf(request, cutOf(params)), softmax),
+    tolerance,
+  }
 }
+
+/** Each walk reads or writes all logits once: written, read for the statistics, for the product; apart, weighed in between. */
+function logitBytesMoved(logits: Logits, softmax: Softmax): number {
+  return logits.blocks * logitScratchBytes(logits)[0] * (softmax === 'apart' ? 5 : 3)
+}
+
+export const partialSoftmaxAttention = variant('partial-softmax', 'fused')
+
+/** Nothing fused: what the paper begins with, to compare with. */
+export const plainAttention = variant('plain', 'apart')

@@ -28,7 +28,10 @@ export interface WinogradParams {
 }
 
 const mebibytes = (sizes: readonly number[]) => sizes.map((size) => size * 2 ** 20)
-const bounds = { software: mebibytes([128, 64, 48, 32, 16, 8, 4]), gpu: mebibytes([128, 64, 48, 32, 16]) } as const
+const bounds = {
+  software: mebibytes([128, 64, 48, 32, 16, 8, 4]),
+  gpu: mebibytes([128, 64, 48, 32, 24, 16, 12, 8, 6, 4, 2]),
+} as const
 
 /** Tiles of the product that were fastest for some layer of SD 1.5 on an H100: (rows, groups, lanesN, lanesM, tileK). */
 const productTiles = new Set(

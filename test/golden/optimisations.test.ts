@@ -1,0 +1,40 @@
+// Whole pipelines with what can be switched off switched off, at the references' marks. In `npm test` each switch meets one
+// reference in one storage, since all its kernels are compiled anew; `PHOSPHENE_TEST_FULL=1` has them meet all (thinning.ts).
+import { afterAll, describe, expect, it } from 'vitest'
+import { webgpuBackend } from '../../src/pipeline/backend.ts'
+import type { Optimisations } from '../../src/pipeline/optimisations.ts'
+import { webgpuDevices } from '../run-planned.ts'
+import { itsTurn } from '../thinning.ts'
+import { leftOut, pipelineCases, pipelineRunner } from './pipeline-case.ts'
+
+const switches: Readonly<Record<string, Optimisations>> = {
+  'without Winograd': { winograd: false },
+  'plain attention': { attention: 'plain' },
+  'partially fused softmax': { attention: 'pfsm' },
+  'flash attention': { attention: 'flash' },
+  'without fusion': { fusion: false },
+  'with nothing on': { winograd: false, matrixUnits: false, attention: 'plain', fusion: false },
+}
+const cases = pipelineCases.filter((each) => leftOut(each) === undefined)
+
+describe.each(await webgpuDevices())('$name', ({ device }) => {
+  afterAll(() => device.destroy())
+
+  describe.each(Object.entries(switches).map(([name, optimisations], s) => ({ name, optimisations, s })))(
+    '$name',
+    ({ optimisations, s }) => {
+      const backend = webgpuBackend(device, optimisations)
+      const shared = { ...backend, executor: { ...backend.executor, dispose: async () => {} } }
+      const runs = cases.flatMap((testCase, at) =>
+        (['f32', 'f16'] as const).map((dtype, d) => ({ id: testCase.id, testCase, dtype, at: 2 * at + d })),
+      )
+      // Seven references on for each switch, so that they are of several kinds.
+      it.each(runs.filter(({ at }) => itsTurn(at, runs.length, 15 * s)))('$id $dtype', async ({ testCase, dtype }) => {
+        const runner = pipelineRunner(shared, dtype, { optimisations })
+        const comparisons = await runner.run(testCase)
+        await runner.dispose()
+        for (const { name, pass, text } of comparisons) expect(pass, `${name}: ${text}`).toBe(true)
+      })
+    },
+  )
+})
