@@ -10,15 +10,17 @@ import { checkMemory, optimised } from './memory-limit.ts'
 
 export function webgpuBackend(device: Device): Backend {
   const ranked = sharedChoices()
+  const executor = webgpuExecutor(device, { ranked })
+  const passes = { normaliseOnLoad: executor.normalisesOnLoad }
   return {
     device: { kind: device.description.kind, name: device.description.name },
-    executor: webgpuExecutor(device, { ranked }),
+    executor,
     dtype: device.description.kind === 'gpu' ? 'f16' : 'f32', // software adapters compute in f32 either way
     obstacle: (dtype, memoryBytes) => (whole, use) => {
       try {
-        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes)
+        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes, passes)
         else {
-          const { graph, frugal } = optimised(whole, use.held)
+          const { graph, frugal } = optimised(whole, use.held, passes)
           planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ranked })
         }
         return undefined

@@ -163,7 +163,8 @@ export class LoadedComponents {
       this.warnOfUnknown(request, source.label, unknown, context.emit)
       // ONNX Runtime maps weights from their files as they are; joined ones would have to be read into memory.
       const merge = this.executor.name !== 'onnx'
-      const parts = optimised(graph, request.held, { merge })
+      const { normalisesOnLoad: normaliseOnLoad } = this.executor
+      const parts = optimised(graph, request.held, { merge, normaliseOnLoad })
       const { memoryBytes: bytes } = this
       const session = await this.executor.load(parts.graph, source, {
         prelude: parts.prelude,

@@ -23,8 +23,14 @@ export function optimised(graph: Graph, held: readonly string[] = [], options: O
 }
 
 /** Raises 'plan/memory' where no form of the graph fits into `bytes`, going by its tensors alone. */
-export function checkMemory(whole: Graph, use: GraphUse, dtype: StorageDType, bytes: number): void {
-  const { graph, prelude, frugal } = optimised(whole, use.held)
+export function checkMemory(
+  whole: Graph,
+  use: GraphUse,
+  dtype: StorageDType,
+  bytes: number,
+  options: OptimiseOptions = {},
+): void {
+  const { graph, prelude, frugal } = optimised(whole, use.held, options)
   const storage = floatStorage(dtype, false)
   const size = ({ shape, kind }: Graph['nodes'][number]['output']) =>
     storageBytes(shape, kind === 'float' ? storage : kind)

@@ -10,7 +10,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { type ComponentDetails, componentDetails } from './component-details.ts'
 import { type ModelComponent, modelComponents, type PictureSize } from './components.ts'
-import { planComponent } from './planned.ts'
+import { passesFor, planComponent } from './planned.ts'
 
 export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
@@ -124,7 +124,7 @@ async function componentReport(
       graph: graphReport(graph),
       plan: planReport(plan),
       prelude: prelude && planReport(prelude),
-      ...(options.details ? { details: componentDetails(component, plan) } : {}),
+      ...(options.details ? { details: componentDetails(component, plan, passesFor(capabilities)) } : {}),
     }
   } finally {
     await source.close()
