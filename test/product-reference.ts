@@ -66,6 +66,18 @@ export function evaluate(expr: Expr, inputs: readonly (readonly [number, number]
   }
 }
 
+/** The product of rows that are normalised as they are loaded. */
+export function normalised(c: Case<MatmulAttrs>): Case<MatmulAttrs> {
+  const { shape } = c.inputs[0]!
+  const vector = { shape: [shape.at(-1)!], weight: true }
+  return {
+    ...c,
+    name: `normalised ${c.name}`,
+    attrs: { ...c.attrs, normalised: true },
+    inputs: [...c.inputs, { shape: [...shape.slice(0, -1), 2] }, vector, vector],
+  }
+}
+
 export function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, data: readonly Float32Array[]): Expected {
   const n = output.at(-1)!
   const m = output.at(-2)!

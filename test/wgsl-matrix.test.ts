@@ -18,6 +18,7 @@ import {
   type Expected,
   evaluate,
   matmulReference,
+  normalised,
   random,
   size,
 } from './product-reference.ts'
@@ -94,18 +95,6 @@ function product(m: number, n: number, k: number, rest: Partial<Case<MatmulAttrs
     inputs: [{ shape: [2, m / 2, k] }, { shape: [columns, k], weight: true }, { shape: [columns], weight: true }],
     output: [2, m / 2, n],
     ...rest,
-  }
-}
-
-/** The same of rows that are normalised as they are loaded. */
-function normalised(c: Case<MatmulAttrs>): Case<MatmulAttrs> {
-  const [x] = c.inputs as [Case<MatmulAttrs>['inputs'][number]]
-  const vector = { shape: [x.shape.at(-1)!], weight: true }
-  return {
-    ...c,
-    name: `normalised ${c.name}`,
-    attrs: { ...c.attrs, normalised: true },
-    inputs: [...c.inputs, { shape: [...x.shape.slice(0, -1), 2] }, vector, vector],
   }
 }
 

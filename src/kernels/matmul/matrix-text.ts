@@ -109,10 +109,15 @@ export function matrixFits(
   )
 }
 
-const normalisedText = `fn normalised(x: vec2<u32>, moments: vec2<f32>, gamma: vec2<u32>, beta: vec2<u32>) -> vec4<f16> {
-  let scaled = (vec4<f32>(bitcast<vec4<f16>>(x)) - moments.x) * moments.y;
+// Two multiply-adds, with −mean · scale as the row's second number: what cancels then is 2^-24 of the mean, far below the 2^-11 that
+// the element has lost as a half.
+const normalisedText = `fn normalised(x: vec2<u32>, row: vec2<f32>, gamma: vec2<u32>, beta: vec2<u32>) -> vec4<f16> {
+  let scaled = vec4<f32>(bitcast<vec4<f16>>(x)) * row.x + row.y;
   return vec4<f16>(scaled * vec4<f32>(bitcast<vec4<f16>>(gamma)) + vec4<f32>(bitcast<vec4<f16>>(beta)));
 }`
+
+const normRow = (i: number, moments: string) => `let moments${i} = ${moments};
+let norm${i} = vec2<f32>(moments${i}.y, -moments${i}.x * moments${i}.y);`
 
 /** The entry point. Needs `finish` of the family's text (one split) or the scratch `partial: array<f32>` (more). */
 export function matrixMain(params: MatrixParams, product: MatrixProduct): string {
@@ -153,7 +158,7 @@ ${to}[at + 1u] = ${from(i, 'zw')};
     (register: string): AsHalves =>
     (i, part) =>
       `bitcast<vec4<f16>>(${register}${i}.${part})`
-  const normalised: AsHalves = (i, part) => `normalised(ra${i}.${part}, moments${i}, rGamma.${part}, rBeta.${part})`
+  const normalised: AsHalves = (i, part) => `normalised(ra${i}.${part}, norm${i}, rGamma.${part}, rBeta.${part})`
   const stage = `${lines(perA, (i) => put('tileA', norm ? normalised : asHalves('ra'), i, unitsA, strideA))}
 ${lines(perB, (i) => put('tileB', asHalves('rb'), i, unitsB, strideB))}`
   const multiply = lines(
@@ -225,7 +230,7 @@ fn main(
   let subN0 = sg % ${subgroupsN}u * ${subN}u;
 ${lines(perA, (i) => {
   const row = `m0 + (li + ${i * threads}u) / ${unitsA}u`
-  return `let row${i} = ${m % tileM === 0 ? row : `min(${row}, ${m - 1}u)`};\n${product.rowSetup(i)}${norm ? `\nlet moments${i} = ${norm.moments(i)}.xy;` : ''}`
+  return `let row${i} = ${m % tileM === 0 ? row : `min(${row}, ${m - 1}u)`};\n${product.rowSetup(i)}${norm ? `\n${normRow(i, norm.moments(i))}` : ''}`
 })}
 ${lines(fragmentsM, (i) => lines(fragmentsN, (j) => `var c${i}_${j}: subgroup_matrix_result<f32, 16, 16>;`))}
 ${norm ? 'var rGamma: vec4<u32>;\nvar rBeta: vec4<u32>;\n' : ''}${lines(perA, (i) => `var ra${i}: vec4<u32>;`)}
