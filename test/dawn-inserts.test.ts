@@ -7,7 +7,10 @@
 // are hidden from the compiler for the sake of shared texts, so that each loop has its countdown and each subgroupBroadcast a
 // select.
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { Node } from '../src/graph/graph.ts'
 import type { Capabilities } from '../src/kernels/family.ts'
+import type { MatmulAttrs } from '../src/ops/attrs.ts'
+import { normaliseOnLoad } from '../src/passes/normalise-on-load.ts'
 import { optimise } from '../src/passes/passes.ts'
 import { planGraph } from '../src/plan/plan.ts'
 import { layerCases } from '../src/report/layer-cases.ts'
@@ -24,7 +27,7 @@ const layers: readonly (readonly [layer: string, variants: readonly Readonly<Rec
   ['conv 1×1 1920→640', [{}]],
   ['GroupNorm + SiLU + conv 3×3 + residual 1280', [{}, { groupNorm: 'chunked' }, { groupNorm: 'single' }]],
   ['GroupNorm + SiLU + conv 3×3 320→320', [{}]],
-  ['LayerNorm + queries 640', [{}, { layerNorm: 'workgroup' }]],
+  ['LayerNorm + queries 640', [{}, { layerNorm: 'workgroup', rowMoments: 'workgroup' }]],
   ['self-attention 8 × 40', [{}, { attention: 'tiled' }, { attention: 'partial-softmax' }]],
   ['self-attention 8 × 160', [{}, { attention: 'tiled' }]],
   ['self-attention 1 × 512', [{}]],
@@ -48,14 +51,20 @@ function textsFor(capabilities: Capabilities, dtype: StorageDType): Text[] {
   for (const [name, variants] of layers) {
     const layer = layerCases.find((each) => each.name === name)!
     const graph = optimise(layer.graph(layer.side ?? 1))
-    for (const forced of variants)
-      for (const { node, variant, dispatches } of planGraph(graph, { dtype, capabilities, variants: forced }).steps)
-        for (const { label, wgsl } of dispatches)
-          if (!found.has(wgsl)) found.set(wgsl, { name: `${node.op.name} ${variant}: ${label}, ${name}`, label, wgsl })
+    const onLoad = normaliseOnLoad(graph, 1)
+    const forms = onLoad.nodes.some(isNormalised) ? [graph, onLoad] : [graph]
+    for (const [form, forced] of forms.flatMap((each) => variants.map((forced) => [each, forced] as const)))
+      for (const { node, variant, dispatches } of planGraph(form, { dtype, capabilities, variants: forced }).steps)
+        for (const { label, wgsl } of dispatches) {
+          const op = isNormalised(node) ? `normalised ${node.op.name}` : node.op.name
+          if (!found.has(wgsl)) found.set(wgsl, { name: `${op} ${variant}: ${label}, ${name}`, label, wgsl })
+        }
   }
   // A variant's first text for a layer: other dispatches of the same label differ in numbers.
   return [...new Map([...found.values()].reverse().map((text) => [text.name, text])).values()].reverse()
 }
+
+const isNormalised = ({ attrs }: Node) => (attrs as Partial<MatmulAttrs>).normalised === true
 
 /** A GPU without matrix units and f16, as far as SwiftShader can follow: what browsers offer. */
 const plainGpu: Capabilities = { ...softwareCapabilities, kind: 'gpu' }

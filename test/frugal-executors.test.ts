@@ -12,11 +12,14 @@ import { everything } from './thinning.ts'
 
 /** Several forms of each graph: the first divides least, the last most. */
 const cases = Object.entries(smallGraphs).flatMap(([name, build]) => {
-  const { plain, frugal } = formsOf(build)
+  const { plain, frugal, onLoad } = formsOf(build)
   const some = [0, Math.floor(frugal.length / 3), frugal.length - 1].map((i) => frugal[i]!)
   // The model's own parameters: those that passes stack are put together from them.
   const source = sourceOf(new Map([...build().params].map(([key, value]) => [key, valuesFor(value)])), build())
-  return some.map((form, i) => ({ name: `${name}, ${form.name}`, plain, divided: form.graph, source, most: i === 2 }))
+  return [
+    ...some.map((form, i) => ({ name: `${name}, ${form.name}`, plain, divided: form.graph, source, most: i === 2 })),
+    ...onLoad.map((form, i) => ({ name: `${name}, ${form.name}`, plain, divided: form.graph, source, most: i === 1 })),
+  ]
 })
 
 async function run(

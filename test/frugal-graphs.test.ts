@@ -19,10 +19,10 @@ const macsOf = ({ nodes }: Graph) =>
 
 describe.each(Object.entries(smallGraphs))('%s', (_, build) => {
   it('gives the same in every form', () => {
-    const { plain, frugal } = formsOf(build)
+    const { plain, frugal, onLoad } = formsOf(build)
     const want = results(plain)
     expect(frugal.length).toBeGreaterThan(2)
-    for (const { name, graph } of frugal) {
+    for (const { name, graph } of [...frugal, ...onLoad]) {
       checkGraph(graph, name)
       for (const [output, { data }] of results(graph)) {
         const expected = want.get(output)!.data
@@ -36,6 +36,14 @@ describe.each(Object.entries(smallGraphs))('%s', (_, build) => {
     const { plain, frugal } = formsOf(build)
     for (const { name, graph } of frugal) expect(macsOf(graph), name).toBeGreaterThanOrEqual(macsOf(plain))
   })
+})
+
+it('normalises on load all that the small UNets normalise by rows', () => {
+  for (const [name, build] of Object.entries(smallGraphs)) {
+    const { onLoad } = formsOf(build)
+    expect(onLoad).toHaveLength(name.startsWith('unet') ? 2 : 0)
+    for (const { graph } of onLoad) expect(graph.nodes.filter(({ op }) => op.name === 'layerNorm')).toEqual([])
+  }
 })
 
 it('computes no row of a band twice in a pass: the products are those that the schedule tells', () => {

@@ -22,6 +22,7 @@ const tolerances: Readonly<Record<OpName, { readonly f32: number; readonly f16: 
   normalise: { f32: 2, f16: 1 },
   pointwise: { f32: 4, f16: 1 },
   reshape: { f32: 1, f16: 1 },
+  rowMoments: { f32: 2, f16: 1 },
   slice: { f32: 1, f16: 1 },
   sliceRows: { f32: 1, f16: 1 },
   upsample: { f32: 1, f16: 1 },

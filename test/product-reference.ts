@@ -1,6 +1,7 @@
 // Products and convolutions as plain f64 loops over a case's data, each with its Σ|terms|: what the kernels are held against.
 import type { Expr } from '../src/graph/expr.ts'
 import type { Conv2dAttrs, MatmulAttrs } from '../src/ops/attrs.ts'
+import { matmulOperands } from '../src/ops/matmul-operands.ts'
 
 export interface Case<A> {
   readonly name: string
@@ -65,12 +66,24 @@ export function evaluate(expr: Expr, inputs: readonly (readonly [number, number]
   }
 }
 
+/** The product of rows that are normalised as they are loaded. */
+export function normalised(c: Case<MatmulAttrs>): Case<MatmulAttrs> {
+  const { shape } = c.inputs[0]!
+  const vector = { shape: [shape.at(-1)!], weight: true }
+  return {
+    ...c,
+    name: `normalised ${c.name}`,
+    attrs: { ...c.attrs, normalised: true },
+    inputs: [...c.inputs, { shape: [...shape.slice(0, -1), 2] }, vector, vector],
+  }
+}
+
 export function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, data: readonly Float32Array[]): Expected {
   const n = output.at(-1)!
   const m = output.at(-2)!
   const k = inputs[0]!.shape.at(attrs.transposeA ? -2 : -1)!
   const columns = attrs.gate ? 2 * n : n
-  const [a, b, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
+  const { a, b, bias, norm } = matmulOperands(data, attrs)
   const values = new Float64Array(size(output))
   const scale = new Float64Array(values.length)
   const batched = b.length > columns * k
@@ -79,10 +92,16 @@ export function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, da
     const dot = (j: number) => {
       let [sum, terms] = [bias?.[j] ?? 0, Math.abs(bias?.[j] ?? 0)]
       for (let i = 0; i < k; i++) {
-        const left = a[attrs.transposeA ? (batch * k + i) * m + (row % m) : row * k + i]!
+        let left = a[attrs.transposeA ? (batch * k + i) * m + (row % m) : row * k + i]!
+        let size = Math.abs(left)
+        if (norm) {
+          const [mean, factor] = [norm.moments[2 * row]!, norm.moments[2 * row + 1]! * norm.gamma[i]!]
+          size = (size + Math.abs(mean)) * Math.abs(factor) + Math.abs(norm.beta[i]!)
+          left = (left - mean) * factor + norm.beta[i]!
+        }
         const right = b[(batched ? batch * columns * k : 0) + (attrs.transposeB ? j * k + i : i * columns + j)]!
         sum += left * right
-        terms += Math.abs(left * right)
+        terms += size * Math.abs(right)
       }
       return [sum, terms] as const
     }

@@ -13,6 +13,18 @@ function linear(rows: readonly number[], k: number, n: number, gate = false): Op
   return { name, op: 'matmul', attrs, inputs: [{ shape: [...rows, k] }, weight([features, k], k), vector(features)] }
 }
 
+/** Rows that are normalised as they are loaded: what quantised weights meet then. */
+function normalised(rows: readonly number[], k: number, n: number): OpCase {
+  const { name, inputs, attrs, ...rest } = linear(rows, k, n)
+  const moments = { shape: [...rows, 2], mean: 1, deviation: 0.3 }
+  return {
+    ...rest,
+    name: `normalised ${name}`,
+    attrs: { ...(attrs as MatmulAttrs), normalised: true } satisfies MatmulAttrs,
+    inputs: [...inputs, moments, vector(k, 1), vector(k)],
+  }
+}
+
 function conv([n, h, w, c]: readonly [number, number, number, number], o: number, kernel: number, stride = 1): OpCase {
   const pad = kernel >> 1
   const attrs: Conv2dAttrs = { stride, padding: [pad, pad, pad, pad] }
@@ -49,6 +61,8 @@ export const quantisedCases: readonly OpCase[] = [
   table(9, 131, 70),
   table(5, 64, 96),
   table(7, 33, 67),
+  normalised([2, 33], 97, 36),
+  normalised([70], 128, 40),
 ]
 
 /** The parameters as they are once quantised; those that cannot be are themselves. */

@@ -4,6 +4,7 @@ import { autoencoderKLDecoder, autoencoderKLEncoder, parseAutoencoderKLConfig } 
 import { unet2DCondition } from '../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../src/models/unet-config.ts'
 import { frugalGraphs } from '../src/passes/frugal-graphs.ts'
+import { normaliseOnLoad } from '../src/passes/normalise-on-load.ts'
 import { optimiseInParts } from '../src/passes/passes.ts'
 
 const vae = parseAutoencoderKLConfig(
@@ -44,7 +45,12 @@ export interface Form {
 }
 
 /** The graph as executors get it, and every form that needs less memory. */
-export function formsOf(build: () => Graph): { readonly plain: Graph; readonly frugal: readonly Form[] } {
+export function formsOf(build: () => Graph): {
+  readonly plain: Graph
+  readonly frugal: readonly Form[]
+  /** Products normalise what they load, in a graph whole and in chunks; none where there is no layer normalisation. */
+  readonly onLoad: readonly Form[]
+} {
   const parts = optimiseInParts(build(), [])
   // Little room, so that images are divided; and a little more, for bands of more rows.
   const frugal = [1, 8000].flatMap((elements) =>
@@ -53,7 +59,10 @@ export function formsOf(build: () => Graph): { readonly plain: Graph; readonly f
       graph: form.graph(),
     })),
   )
-  return { plain: parts.graph, frugal }
+  const onLoad = [{ name: 'whole', graph: parts.graph }, ...frugal.slice(0, 1)]
+    .filter(({ graph }) => graph.nodes.some(({ op }) => op.name === 'layerNorm'))
+    .map(({ name, graph }) => ({ name: `normalised on load, ${name}`, graph: normaliseOnLoad(graph, 1) }))
+  return { plain: parts.graph, frugal, onLoad }
 }
 
 /** Values of about the size that layers keep, the same for the same name. */

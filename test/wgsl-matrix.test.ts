@@ -18,6 +18,7 @@ import {
   type Expected,
   evaluate,
   matmulReference,
+  normalised,
   random,
   size,
 } from './product-reference.ts'
@@ -149,15 +150,15 @@ const tiles = matrixTunings.filter(({ splits }) => splits === 1)
 const nameOf = ({ tileM, tileN, tileK, subM, subN }: MatrixParams) => `${tileM}×${tileN}×${tileK} of ${subM}×${subN}`
 
 // Barriers compile slowly on SwiftShader: every other tile meets the product, whole or in splits.
-describe.each(tiles.map((params, i) => [nameOf(params), params, i] as const))('units emulated, %s', (_, params, i) => {
-  const { tileK } = params
-  const few = [2, 3, 4][i % 3]!
-  const inTurn = [1, few].filter((_, at) => itsTurn(i + (at === 0 ? 0 : 2), 4))
-  // 154 rows (2 · 77 tokens) and 168 columns go beyond one tile and leave the last one mostly empty.
-  test.each(inTurn)('product in %i splits', { timeout }, (splits) => {
-    const c = product(154, 168, splits * tileK * (splits <= 2 ? 2 : 1), residual(154, 168))
-    return expectRight(subgroupMatrixMatmul, { ...params, splits }, c, matmulReference)
-  })
+const inTurn = tiles.flatMap((params, i) =>
+  [1, [2, 3, 4][i % 3]!]
+    .filter((_, at) => itsTurn(i + (at === 0 ? 0 : 2), 4))
+    .map((splits) => [nameOf(params), splits, params] as const),
+)
+// 154 rows (2 · 77 tokens) and 168 columns go beyond one tile and leave the last one mostly empty.
+test.each(inTurn)('units emulated, %s: product in %i splits', { timeout }, (_, splits, params) => {
+  const c = product(154, 168, splits * params.tileK * (splits <= 2 ? 2 : 1), residual(154, 168))
+  return expectRight(subgroupMatrixMatmul, { ...params, splits }, c, matmulReference)
 })
 
 describe('units emulated', () => {
@@ -205,6 +206,15 @@ describe('units emulated', () => {
     ),
   )
 
+  // The units take halves: what is normalised is rounded as it would be if it were stored.
+  test.each([
+    ['more rows than a tile, residual', normalised(product(70, 40, 128, residual(70, 40))), 1],
+    ['in splits, no bias', normalised({ ...product(70, 40, 64), inputs: product(70, 40, 64).inputs.slice(0, 2) }), 2],
+    ['gate', normalised(product(38, 40, 32, { attrs: { ...linear, gate: 'gelu' } })), 1],
+  ] as [string, Case<MatmulAttrs>, number][])('product normalised on load, %s', { timeout }, (_, c, splits) =>
+    expectRight(subgroupMatrixMatmul, { ...small, splits }, c, matmulReference, 'f16', c.attrs.gate ? 0.5 : 1),
+  )
+
   // Gates far out would show the reference's erf, a series that cancels.
   test.each(everything ? [large, small] : [small])('product with a gate, %o', { timeout }, (params) =>
     expectRight(
@@ -235,6 +245,8 @@ describe('on the null backend', () => {
       product(128, 1280, 1536),
       product(2, 24, 1536),
       product(154, 320, 768, gated),
+      normalised(product(154, 320, 768, gated)),
+      normalised(product(154, 768, 1536)),
     ].map((c) => [c.name, (params: MatrixParams) => emitted(subgroupMatrixMatmul, params, c)] as const),
     ...[...convolutions(64).map(([c]) => c), conv([2, 16, 16, 1280], [1280, 3, 3], same)].map(
       (c) => [c.name, (params: MatrixParams) => emitted(subgroupMatrixConv, params, c)] as const,

@@ -12,6 +12,7 @@ import { embeddingFamily } from '../src/kernels/embedding/family.ts'
 import type { Capabilities, Family, Operand, Request, Storage, Variant } from '../src/kernels/family.ts'
 import { groupNormFamily } from '../src/kernels/group-norm/family.ts'
 import { layerNormFamily } from '../src/kernels/layer-norm/family.ts'
+import { rowMomentsFamily } from '../src/kernels/moments/row-moments.ts'
 import { pointwiseFamily } from '../src/kernels/pointwise/family.ts'
 import { sliceFamily } from '../src/kernels/slice/family.ts'
 import { upsampleFamily } from '../src/kernels/upsample/family.ts'
@@ -99,6 +100,12 @@ const cases: Partial<Record<OpName, readonly Case[]>> = {
     { attrs: { epsilon: 1e-6 }, inputs: affine([5, 3]) },
     { attrs: { epsilon: 1e-5 }, inputs: affine([2, 4096, 320]), textOnly: true },
   ],
+  rowMoments: [
+    { attrs: { epsilon: 1e-5 }, inputs: [{ shape: [2, 19, 192] }], gpu: 'all' },
+    { attrs: { epsilon: 1e-5 }, inputs: [{ shape: [1, 7, 31], mean: 40 }], gpu: 'all', gap: 1 },
+    { attrs: { epsilon: 1e-6 }, inputs: [{ shape: [5, 3] }] },
+    { attrs: { epsilon: 1e-5 }, inputs: [{ shape: [2, 4096, 320] }], textOnly: true },
+  ],
   pointwise: [
     { attrs: { expr: geluExpr(input(0)) }, inputs: [{ shape: [3, 5, 7] }], gpu: 'all' },
     {
@@ -163,6 +170,7 @@ const families: Partial<Record<OpName, Family<never>>> = {
   },
   groupNorm: groupNormFamily,
   layerNorm: layerNormFamily,
+  rowMoments: rowMomentsFamily,
   pointwise: pointwiseFamily,
   embedding: embeddingFamily,
   upsample: upsampleFamily,

@@ -15,6 +15,7 @@ import {
   type Expected,
   evaluate,
   matmulReference,
+  normalised,
   random,
   size,
 } from './product-reference.ts'
@@ -151,6 +152,19 @@ describe('tiles', () => {
       0.25,
     ),
   )
+
+  const packed: Storages = { arena: 'f16-packed', weight: 'f16-packed' }
+  const tall = tiles.find(({ groups, lanesN }) => groups * lanesN === 1)! // several rows of a an invocation
+  test.each([
+    ['whole steps', small, product(36, 40, 64), 1],
+    ['edges everywhere', small, product(38, 42, 70), 1],
+    ['splits, the last of one step', small, product(36, 40, 70), 3],
+    ['a tall tile', tall, product(38, 6, 43), 1],
+  ] as const)('product normalised on load: %s', { timeout }, async (_, tile, c, splits) => {
+    await expectRight(tiledMatmul, { ...tile, splits }, normalised(c), matmulReference)
+    if (splits > 1 || tile === tall)
+      await expectRight(tiledMatmul, { ...tile, splits }, normalised(c), matmulReference, packed)
+  })
 
   test.each([true, false])('batched product of activations in splits, b transposed: %s', { timeout }, (transposeB) =>
     expectRight(

@@ -25,7 +25,7 @@ const { positionals, values } = parseArgs({
     browser: { type: 'boolean', default: false },
     kind: { type: 'string', default: 'gpu' },
     top: { type: 'string', default: '3' },
-    ops: { type: 'string', default: 'matmul,conv2d,attention,groupNorm,layerNorm' },
+    ops: { type: 'string', default: 'matmul,conv2d,attention,groupNorm,layerNorm,rowMoments' },
     seconds: { type: 'string', default: '200' },
     dtype: { type: 'string', default: 'f16' },
     only: { type: 'string', default: '' },
@@ -69,7 +69,7 @@ interface Job {
   count: number
 }
 const jobs = new Map<string, Job>()
-planGraph(optimise(graph), {
+planGraph(optimise(graph, { normaliseOnLoad: device.description.kind === 'gpu' }), {
   dtype: values.dtype as 'f16' | 'f32',
   capabilities: capabilitiesOf(device),
   choose(family, request) {

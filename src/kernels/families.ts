@@ -12,6 +12,7 @@ import { matmulFamily } from './matmul/family.ts'
 import { channelMomentsFamily } from './moments/channel-moments.ts'
 import { groupMomentsFamily } from './moments/group-moments.ts'
 import { normaliseFamily } from './moments/normalise.ts'
+import { rowMomentsFamily } from './moments/row-moments.ts'
 import { pointwiseFamily } from './pointwise/family.ts'
 import { sliceFamily } from './slice/family.ts'
 import { upsampleFamily } from './upsample/family.ts'
@@ -28,6 +29,7 @@ export const families = {
   matmul: matmulFamily,
   normalise: normaliseFamily,
   pointwise: pointwiseFamily,
+  rowMoments: rowMomentsFamily,
   slice: sliceFamily,
   upsample: upsampleFamily,
 } as const satisfies Record<Exclude<OpName, 'reshape' | 'sliceRows' | 'joinRows'>, Family<never>>

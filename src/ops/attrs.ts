@@ -11,12 +11,15 @@ export interface Conv2dAttrs {
 /**
  * inputs: a [..., m, k], b [n, k] (a weight, shared by all batches, state dict layout) or [..., n, k] / [..., k, n]; bias [n] if present.
  * With `gate`, b has 2·n rows: result = (a·b₁ᵀ + bias₁) · gelu(a·b₂ᵀ + bias₂), value half first (GEGLU).
+ * With `normalised`, three more: moments [..., m, 2] (see rowMoments), gamma [k], beta [k]; each element x of a is then
+ * (x − mean) · scale · gamma + beta, applied as it is loaded. Not for a transposed a. See ops/matmul-operands.ts.
  */
 export interface MatmulAttrs {
   readonly transposeA: boolean
   /** true: b is [..., n, k], as torch's Linear stores it. */
   readonly transposeB: boolean
   readonly gate?: 'gelu'
+  readonly normalised?: true
 }
 
 /** inputs: x [n, ..., c], gamma [c], beta [c] → the same shape. Statistics over all but n, by group of channels, in f32. */
@@ -29,6 +32,9 @@ export interface GroupNormAttrs {
 export interface LayerNormAttrs {
   readonly epsilon: number
 }
+
+/** One input x [..., c] → [..., 2] in f32: of each row the mean, and 1 / √(variance + epsilon). */
+export type RowMomentsAttrs = LayerNormAttrs
 
 /**
  * inputs: q [n, tq, heads·d], k [n, tk, heads·d], v [n, tk, heads·d] → [n, tq, heads·d].

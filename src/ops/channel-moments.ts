@@ -71,8 +71,9 @@ export const channelMomentsOp: OpDef<ChannelMomentsAttrs> = {
   },
 }
 
-/** ONNX's number for 32-bit floats. */
+/** ONNX's numbers for 32-bit and 16-bit floats. */
 export const float = 1
+export const float16 = 10
 
 /** A value of the model's type in f32, which is what statistics are computed in. */
 export function asFloat(writer: OnnxWriter, name: string): string {

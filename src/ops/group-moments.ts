@@ -112,7 +112,7 @@ function constants(writer: OnnxWriter, values: readonly number[]): string {
 }
 
 /** A number far below 1 in f32, as a quotient of whole ones. */
-function smallConstant(writer: OnnxWriter, value: number): string {
+export function smallConstant(writer: OnnxWriter, value: number): string {
   const [top, bottom] = [Math.round(value * 2 ** 60), 2 ** 60].map((each) => constants(writer, [each]))
   return writer.node('Div', [top!, bottom!])
 }

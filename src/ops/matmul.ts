@@ -1,8 +1,10 @@
 // Matrix products: linear layers (weight in the state dict's layout), GEGLU, and batched products.
 import type { Scope, Value } from '../graph/graph.ts'
-import type { OnnxWriter, OpDef, RefTensor, Shape, TensorType } from '../graph/op.ts'
+import type { OnnxWriter, OpDef, RefResult, RefTensor, Shape, TensorType } from '../graph/op.ts'
 import type { MatmulAttrs } from './attrs.ts'
+import { asFloat, float16 } from './channel-moments.ts'
 import { geluOf } from './expr-reference.ts'
+import { type MatmulOperands, matmulOperands } from './matmul-operands.ts'
 import { fromChannelsLast, toChannelsLast } from './onnx-layout.ts'
 import { scopeOf } from './pointwise.ts'
 import { shapeError } from './shape-error.ts'
@@ -25,7 +27,11 @@ function linearInputs(g: Scope, x: Value, features: number, bias: boolean): Valu
 }
 
 /** a [..., m, k] · b [..., k, n] → [..., m, n]; either operand may be stored transposed. */
-export function matmul(a: Value, b: Value, options: Partial<Omit<MatmulAttrs, 'gate'>> = {}): Value {
+export function matmul(
+  a: Value,
+  b: Value,
+  options: Partial<Pick<MatmulAttrs, 'transposeA' | 'transposeB'>> = {},
+): Value {
   const { transposeA = false, transposeB = false } = options
   return a.graph.add(matmulOp, [a, b], { transposeA, transposeB }, scopeOf([a, b]))
 }
@@ -50,10 +56,10 @@ export const matmulOp: OpDef<MatmulAttrs> = {
   name: 'matmul',
 
   infer(inputs, attrs, where) {
-    const [a, b, bias] = inputs
+    const { a, b, bias, norm } = matmulOperands<TensorType | undefined>(inputs, attrs)
     if (!a || !b || a.shape.length < 2 || b.shape.length < 2)
       return shapeError(where, `a product takes matrices, not [${a?.shape}] and [${b?.shape}]`)
-    const { m, n, k, batch } = sizesOf(inputs, attrs)
+    const { m, n, k, batch } = sizesOf([a, b], attrs)
     const inner = b.shape.at(attrs.transposeB ? -1 : -2)
     if (inner !== k) shapeError(where, `[${a.shape}] has ${k} features, the weight [${b.shape}] takes ${inner}`)
     if (b.shape.length > 2 && !sameShape(b.shape.slice(0, -2), batch))
@@ -61,6 +67,7 @@ export const matmulOp: OpDef<MatmulAttrs> = {
     if (bias && !sameShape(bias.shape, [n]))
       shapeError(where, `the bias is [${bias.shape}], the weight makes ${n} features`)
     if (attrs.gate && n % 2 !== 0) shapeError(where, `a gated product needs an even number of features, not ${n}`)
+    if (norm) checkNorm(a, norm, attrs, where)
     return { shape: [...batch, m, attrs.gate ? n / 2 : n], kind: 'float' }
   },
 
@@ -68,10 +75,12 @@ export const matmulOp: OpDef<MatmulAttrs> = {
     const { m, n, k, batch } = sizesOf(inputs, attrs)
     const macs = elementCount(batch) * m * n * k
     const elements = elementCount(output.shape)
-    return {
-      macs,
-      operations: (inputs.length > 2 ? elementCount(batch) * m * n : 0) + (attrs.gate ? 10 * elements : 0),
-    }
+    const { bias, norm } = matmulOperands(inputs, attrs)
+    const operations =
+      (bias ? elementCount(batch) * m * n : 0) +
+      (attrs.gate ? 10 * elements : 0) +
+      (norm ? 4 * elementCount(batch) * m * k : 0)
+    return { macs, operations }
   },
 
   reference(inputs, attrs, { shape }) {
@@ -93,7 +102,8 @@ export const matmulOp: OpDef<MatmulAttrs> = {
 
   onnx(writer, names, attrs, inputs, output) {
     const { n } = sizesOf(inputs, attrs)
-    const [a, b, bias] = names as [string, string, string?]
+    const { a: plainA, b, bias, norm } = matmulOperands(names, attrs)
+    const a = norm ? normalisedName(writer, plainA, norm, inputs[0]!.shape) : plainA
     const result: TensorType = { shape: [...output.shape.slice(0, -1), n], kind: 'float' }
     const plain =
       inputs[1]!.shape.length === 2 && !attrs.transposeA
@@ -113,10 +123,55 @@ export const matmulOp: OpDef<MatmulAttrs> = {
   },
 }
 
+type Norm<T> = NonNullable<MatmulOperands<T>['norm']>
+
+function checkNorm(
+  a: TensorType,
+  { moments, gamma, beta }: Norm<TensorType | undefined>,
+  { transposeA }: MatmulAttrs,
+  where: string,
+): void {
+  if (transposeA) shapeError(where, `rows of [${a.shape}] are normalised as they lie: it must not be transposed`)
+  const channels = a.shape.at(-1)!
+  if (!moments || !sameShape(moments.shape, [...a.shape.slice(0, -1), 2]))
+    shapeError(where, `[${moments?.shape}] are no moments of the rows of [${a.shape}]`)
+  for (const each of [gamma, beta])
+    if (!each || !sameShape(each.shape, [channels])) shapeError(where, `[${each?.shape}] for ${channels} channels`)
+}
+
+/** (x − mean) · scale · gamma + beta, and the sum of its |terms|. */
+function normalisedRows(x: RefTensor, { moments, gamma, beta }: Norm<RefTensor>): Pick<RefResult, 'data' | 'scale'> {
+  const channels = gamma.data.length
+  const data = new Float64Array(x.data.length)
+  const scale = new Float64Array(data.length)
+  for (let i = 0; i < data.length; i++) {
+    const [row, c] = [Math.floor(i / channels), i % channels]
+    const [mean, rstd] = [moments.data[2 * row]!, moments.data[2 * row + 1]!]
+    data[i] = (x.data[i]! - mean) * rstd * gamma.data[c]! + beta.data[c]!
+    scale[i] = (Math.abs(x.data[i]!) + Math.abs(mean)) * Math.abs(rstd * gamma.data[c]!) + Math.abs(beta.data[c]!)
+  }
+  return { data, scale }
+}
+
+/** The same in ONNX, in f32 until it is stored, as LayerNormalization does it. */
+function normalisedName(writer: OnnxWriter, x: string, { moments, gamma, beta }: Norm<string>, shape: Shape): string {
+  const rows = asFloat(writer, toChannelsLast(writer, x, shape))
+  const both = asFloat(writer, toChannelsLast(writer, moments, [...shape.slice(0, -1), 2]))
+  const [mean, rstd] = [0, 1].map((index) =>
+    writer.node('Slice', [both, ...[index, index + 1, -1].map((each) => writer.int64([each]))]),
+  ) as [string, string]
+  const scaled = writer.node('Mul', [writer.node('Sub', [rows, mean]), rstd])
+  const shaped = writer.node('Mul', [scaled, asFloat(writer, gamma)])
+  const result = writer.node('Add', [shaped, asFloat(writer, beta)])
+  const stored = writer.floatType === 'float' ? result : writer.node('Cast', [result], { to: { int: float16 } })
+  return fromChannelsLast(writer, stored, shape)
+}
+
 /** Sums and sums of |terms|, both halves of a gated product side by side. */
 function product(inputs: readonly RefTensor[], attrs: MatmulAttrs): { data: Float64Array; scale: Float64Array } {
-  const [a, b, bias] = inputs as readonly [RefTensor, RefTensor, RefTensor?]
+  const { a, b, bias, norm } = matmulOperands(inputs, attrs)
   const { m, n, k, batch } = sizesOf(inputs, attrs)
+  const left = norm ? normalisedRows(a, norm) : { data: a.data, scale: a.data.map(Math.abs) }
   const matrices = elementCount(batch)
   const data = new Float64Array(matrices * m * n)
   const scale = new Float64Array(data.length)
@@ -129,9 +184,9 @@ function product(inputs: readonly RefTensor[], attrs: MatmulAttrs): { data: Floa
         let sum = bias ? bias.data[j]! : 0
         let terms = Math.abs(sum)
         for (let l = 0; l < k; l++) {
-          const term = a.data[matrix * m * k + i * rowA + l * stepA]! * b.data[startB + j * columnB + l * stepB]!
-          sum += term
-          terms += Math.abs(term)
+          const [at, factor] = [matrix * m * k + i * rowA + l * stepA, b.data[startB + j * columnB + l * stepB]!]
+          sum += left.data[at]! * factor
+          terms += left.scale[at]! * Math.abs(factor)
         }
         const at = (matrix * m + i) * n + j
         data[at] = sum

@@ -4,6 +4,10 @@ export interface Moments {
   readonly mean: number
   /** 1 / √(variance + epsilon). */
   readonly rstd: number
+  /** Mean of |x|: the bound of the mean's error. */
+  readonly meanAbs: number
+  /** Bound of the relative error of `rstd`. */
+  readonly relative: number
   /** Bound of the error of (x − mean) · rstd, in units of the arithmetic's epsilon. */
   errorOf(x: number): number
 }
@@ -27,5 +31,6 @@ export function momentsOf(values: Float64Array, epsilon: number): Moments {
   const variance = squares / values.length + epsilon
   const rstd = 1 / Math.sqrt(variance)
   const relative = 1 + drift / values.length / variance
-  return { mean, rstd, errorOf: (x) => rstd * (Math.abs(x) + meanAbs + Math.abs(x - mean) * relative) }
+  const errorOf = (x: number) => rstd * (Math.abs(x) + meanAbs + Math.abs(x - mean) * relative)
+  return { mean, rstd, meanAbs, relative, errorOf }
 }

@@ -2,7 +2,7 @@
 import type { Value } from '../graph/graph.ts'
 import type { OpDef } from '../graph/op.ts'
 import type { NormaliseAttrs } from './attrs.ts'
-import { asFloat } from './channel-moments.ts'
+import { asFloat, float16 } from './channel-moments.ts'
 import { shapeError } from './shape-error.ts'
 import { elementCount } from './shapes.ts'
 
@@ -49,6 +49,6 @@ export const normaliseOp: OpDef<NormaliseAttrs> = {
     ) as [string, string]
     const centred = writer.node('Sub', [asFloat(writer, x!), mean])
     const result = writer.node('Add', [writer.node('Mul', [centred, factor]), column(asFloat(writer, beta!))])
-    return writer.floatType === 'float' ? result : writer.node('Cast', [result], { to: { int: 10 } }) // 10: halves
+    return writer.floatType === 'float' ? result : writer.node('Cast', [result], { to: { int: float16 } })
   },
 }

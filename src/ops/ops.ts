@@ -13,6 +13,7 @@ import { matmulOp } from './matmul.ts'
 import { normaliseOp } from './normalise.ts'
 import { pointwiseOp } from './pointwise.ts'
 import { reshapeOp } from './reshape.ts'
+import { rowMomentsOp } from './row-moments.ts'
 import { sliceOp } from './slice.ts'
 import { sliceRowsOp } from './slice-rows.ts'
 import { upsampleOp } from './upsample.ts'
@@ -31,6 +32,7 @@ export const ops = {
   normalise: normaliseOp,
   pointwise: pointwiseOp,
   reshape: reshapeOp,
+  rowMoments: rowMomentsOp,
   slice: sliceOp,
   sliceRows: sliceRowsOp,
   upsample: upsampleOp,

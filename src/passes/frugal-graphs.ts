@@ -4,7 +4,7 @@ import type { Graph } from '../graph/graph.ts'
 import { storedElements } from './band-division.ts'
 import { bandSchedules } from './band-schedules.ts'
 import { chunkFeedForward, hasFeedForward } from './chunk-feed-forward.ts'
-import { finish, type OptimiseOptions } from './passes.ts'
+import { complete, finish, type OptimiseOptions } from './passes.ts'
 import { divideRows } from './row-bands.ts'
 import { splitImages } from './split-images.ts'
 
@@ -32,14 +32,15 @@ export function* frugalGraphs(
 ): Generator<FrugalGraph, void, undefined> {
   const fused = finish(unfused, options)
   const layers = hasFeedForward(fused)
-  const inChunks = (graph: Graph, chunks: number) => (layers ? chunkFeedForward(graph, chunks) : graph)
+  const last = (graph: Graph) => complete(graph, options)
+  const inChunks = (graph: Graph, chunks: number) => last(layers ? chunkFeedForward(graph, chunks) : graph)
   if (layers) yield { graph: () => inChunks(fused, 2), leastElements: 0 }
   if (elements === undefined) return
   if (layers) yield { graph: () => inChunks(fused, 8), leastElements: 0 }
   for (const down of [8, 32] as const) {
     const apart = splitImages(fused, down)
     if (apart.nodes.length === fused.nodes.length) continue
-    yield { graph: () => apart, leastElements: 0 }
+    yield { graph: () => last(apart), leastElements: 0 }
     if (layers) yield { graph: () => inChunks(apart, 4), leastElements: 0 }
   }
   for (const schedule of bandSchedules(unfused)) {

@@ -8,6 +8,7 @@ import { fuseEpilogue } from './fuse-epilogue.ts'
 import { fusePointwise } from './fuse-pointwise.ts'
 import { gateProducts } from './gate.ts'
 import { mergeSiblingProducts } from './merge-products.ts'
+import { normaliseOnLoad } from './normalise-on-load.ts'
 import { type Parts, splitPrelude } from './prelude.ts'
 
 export type Pass = (graph: Graph) => Graph
@@ -17,6 +18,8 @@ export interface OptimiseOptions {
   readonly fuse?: boolean | undefined
   /** Whether linear layers of one input may become one, their weights joined at load (true by default, never without `fuse`). */
   readonly merge?: boolean | undefined
+  /** Whether products may normalise what they load (false by default, never without `fuse`): worth it on GPUs. */
+  readonly normaliseOnLoad?: boolean | undefined
   /** Told each pass and the graph that it made, for reports; of a prelude's passes too. */
   readonly onPass?: (pass: string, graph: Graph) => void
 }
@@ -26,7 +29,7 @@ const fusing: readonly Pass[] = [fusePointwise, fuseEpilogue]
 
 /** A graph with the same inputs, outputs and results in fewer nodes. `graph` itself stays as it is. */
 export function optimise(graph: Graph, options: OptimiseOptions = {}): Graph {
-  return finish(prepare(graph, [], options), options)
+  return complete(finish(prepare(graph, [], options), options), options)
 }
 
 /**
@@ -41,7 +44,8 @@ export function optimiseInParts(
   const { graph: rest, prelude } = splitPrelude(prepare(graph, held, options), held)
   for (const part of prelude ? [rest, prelude] : [rest]) checkGraph(part, splitPrelude.name)
   options.onPass?.(splitPrelude.name, rest)
-  return { graph: finish(rest, options), prelude: prelude && finish(prelude, options), unfused: rest }
+  const finished = (part: Graph) => complete(finish(part, options), options)
+  return { graph: finished(rest), prelude: prelude && finished(prelude), unfused: rest }
 }
 
 /** What comes before pointwise nodes merge: gating looks for GELU as a node of its own, merged products for what would join them. */
@@ -59,6 +63,14 @@ export function prepare(
 /** What comes after: in a divided graph, for each band by itself. */
 export function finish(graph: Graph, { fuse = true, onPass }: OptimiseOptions): Graph {
   return run(graph, [...(fuse ? fusing : []), removeDeadCode], onPass)
+}
+
+/** What comes last, when nothing divides the graph any more: passes that do look for normalisations. */
+export function complete(
+  graph: Graph,
+  { fuse = true, normaliseOnLoad: onLoad = false, onPass }: OptimiseOptions,
+): Graph {
+  return run(graph, fuse && onLoad ? [normaliseOnLoad] : [], onPass)
 }
 
 function run(graph: Graph, passes: readonly Pass[], onPass: OptimiseOptions['onPass']): Graph {

@@ -12,16 +12,17 @@ import type { Optimisations } from './optimisations.ts'
 
 export function webgpuBackend(device: Device, optimisations: Optimisations = {}): Backend {
   const ranked = sharedChoices(switchedOff(optimisations))
-  const { fusion: fuse } = optimisations
+  const executor = webgpuExecutor(device, { ranked })
+  const passes = { fuse: optimisations.fusion, normaliseOnLoad: executor.normalisesOnLoad }
   return {
     device: { kind: device.description.kind, name: device.description.name },
-    executor: webgpuExecutor(device, { ranked }),
+    executor,
     dtype: device.description.kind === 'gpu' ? 'f16' : 'f32', // software adapters compute in f32 either way
     obstacle: (dtype, memoryBytes) => (whole, use) => {
       try {
-        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes, { fuse })
+        if (memoryBytes !== undefined) checkMemory(whole, use, dtype, memoryBytes, passes)
         else {
-          const { graph, frugal } = optimised(whole, use.held, { fuse })
+          const { graph, frugal } = optimised(whole, use.held, passes)
           planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ranked })
         }
         return undefined

@@ -197,7 +197,8 @@ export class LoadedComponents {
       this.warnOfUnknown(request, source.label, unknown, context.emit)
       // ONNX Runtime maps weights from their files as they are; joined ones would have to be read into memory.
       const merge = executor.name === 'onnx' ? false : fuse
-      const parts = optimised(graph, request.held, { fuse, merge })
+      const { normalisesOnLoad: normaliseOnLoad } = executor
+      const parts = optimised(graph, request.held, { fuse, merge, normaliseOnLoad })
       const session = await executor.load(parts.graph, source, {
         prelude: parts.prelude,
         frugal: parts.frugal,

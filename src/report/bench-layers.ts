@@ -124,7 +124,8 @@ async function measure(layer: LayerCase, side: number, executors: Executors, tur
   const { dtype, rounds, signal } = turns
   const loaded: Session[] = []
   const load = async (executor: Executor) => {
-    const session = await executor.load(graph, parameters, { dtype, signal })
+    const form = optimise(layer.graph(side), { normaliseOnLoad: executor.normalisesOnLoad })
+    const session = await executor.load(form, parameters, { dtype, signal })
     loaded.push(session)
     return session
   }

@@ -1,7 +1,7 @@
 // A component's plan step by step: for reports that show more than sums.
 import type { Graph } from '../graph/graph.ts'
 import { removeDeadCode } from '../passes/dead-code.ts'
-import { optimiseInParts } from '../passes/passes.ts'
+import { type OptimiseOptions, optimiseInParts } from '../passes/passes.ts'
 import type { ArenaPlan, ArenaTensor } from '../plan/plan.ts'
 import type { ModelComponent } from './components.ts'
 import { type Unfused, unfusedSteps } from './unfused.ts'
@@ -37,10 +37,15 @@ export interface ComponentDetails {
 }
 
 /** Of the run itself; what is computed once a picture is left out. */
-export function componentDetails({ graph, held }: ModelComponent, plan: ArenaPlan): ComponentDetails {
+export function componentDetails(
+  { graph, held }: ModelComponent,
+  plan: ArenaPlan,
+  options: OptimiseOptions,
+): ComponentDetails {
   const passes: PassEffect[] = []
   let before = graph
   optimiseInParts(graph, held, {
+    ...options,
     onPass(pass, made) {
       if (made.name !== graph.name) return // the prelude's
       // Passes leave behind what nothing reads any more, until the last one.

@@ -11,7 +11,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { type ComponentDetails, componentDetails } from './component-details.ts'
 import { type ModelComponent, modelComponents, type PictureSize } from './components.ts'
-import { planComponent, planningWith } from './planned.ts'
+import { passesFor, planComponent, planningWith } from './planned.ts'
 
 export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
@@ -131,7 +131,14 @@ async function componentReport(
       graph: graphReport(graph),
       plan: planReport(plan),
       prelude: prelude && planReport(prelude),
-      ...(options.details ? { details: componentDetails(component, plan) } : {}),
+      ...(options.details
+        ? {
+            details: componentDetails(component, plan, {
+              ...passesFor(capabilities),
+              fuse: options.optimisations?.fusion,
+            }),
+          }
+        : {}),
     }
   } finally {
     await source.close()

@@ -1,5 +1,6 @@
 // A component planned as an executor plans it when it loads: in its two parts, within a limit where there is one.
-
+import type { Capabilities } from '../kernels/family.ts'
+import type { OptimiseOptions } from '../passes/passes.ts'
 import { optimised } from '../pipeline/memory-limit.ts'
 import type { Optimisations } from '../pipeline/optimisations.ts'
 import { type ArenaPlan, type PlanOptions, planGraph } from '../plan/plan.ts'
@@ -25,13 +26,18 @@ export function planningWith(optimisations: Optimisations = {}): Pick<ComponentP
   return { ranked: sharedChoices(switchedOff(optimisations)), fuse: optimisations.fusion }
 }
 
+/** As `webgpuExecutor` has its graphs. */
+export function passesFor({ kind }: Pick<Capabilities, 'kind'>): OptimiseOptions {
+  return { normaliseOnLoad: kind === 'gpu' }
+}
+
 /** Raises 'plan/too-large', and 'plan/memory' with the least that works. */
 export function planComponent(
   { graph: whole, held }: Pick<ModelComponent, 'graph' | 'held'>,
   { fuse, ...options }: ComponentPlanning,
   limit?: MemoryLimit | undefined,
 ): PlannedComponent {
-  const parts = optimised(whole, held, { fuse })
+  const parts = optimised(whole, held, { ...passesFor(options.capabilities), fuse })
   const prelude = parts.prelude && planGraph(parts.prelude, { ...options, keepOutputs: true })
   const preludeBytes = prelude ? stateOf(prelude) : 0
   const memory = limit && { ...limit, besideBytes: limit.besideBytes + preludeBytes }

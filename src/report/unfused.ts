@@ -66,7 +66,9 @@ const reasons: Readonly<Record<string, string>> = {
   groupNorm:
     'the first value needs the mean and variance of a whole group, which the kernel before it does not sum up; no kernel behind it normalises what it loads',
   layerNorm:
-    'the first value needs the mean and variance of a whole row, which the kernel before it spreads over workgroups; no kernel behind it normalises what it loads',
+    'the first value needs the mean and variance of a whole row, which the kernel before it spreads over workgroups; it has few rows, or what reads it is no product that normalises what it loads',
+  rowMoments:
+    'the product behind it normalises what it loads, by the mean and variance of whole rows, which the kernel before it spreads over workgroups',
   upsample: 'no convolution reads its input at another size than the one it is stored in',
   slice: 'the slice does not begin or end at a group of four channels, so it cannot be a view',
   embedding: 'rows are gathered by token before anything is computed',

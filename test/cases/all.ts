@@ -13,7 +13,14 @@ import {
   sliceRowsCases,
   upsampleCases,
 } from './movement.ts'
-import { channelMomentsCases, groupMomentsCases, groupNormCases, layerNormCases, normaliseCases } from './norms.ts'
+import {
+  channelMomentsCases,
+  groupMomentsCases,
+  groupNormCases,
+  layerNormCases,
+  normaliseCases,
+  rowMomentsCases,
+} from './norms.ts'
 import { cases as pointwise } from './pointwise.ts'
 
 export const allCases: Readonly<Record<OpName, readonly OpCase[]>> = {
@@ -30,6 +37,7 @@ export const allCases: Readonly<Record<OpName, readonly OpCase[]>> = {
   normalise: normaliseCases,
   pointwise,
   reshape: reshapeCases,
+  rowMoments: rowMomentsCases,
   slice: sliceCases,
   sliceRows: sliceRowsCases,
   upsample: upsampleCases,

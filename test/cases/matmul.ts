@@ -3,19 +3,38 @@ import { binary, constant, geluExpr, input, siluExpr } from '../../src/graph/exp
 import type { MatmulAttrs } from '../../src/ops/attrs.ts'
 import { type OpCase, vector, weight } from './case.ts'
 
+interface LinearOptions {
+  readonly bias?: boolean
+  readonly gate?: true
+  readonly epilogue?: OpCase['epilogue']
+}
+
 /** x [..., k] with a weight of the state dict's layout [n, k]. */
-function linear(
-  name: string,
-  rows: readonly number[],
-  k: number,
-  n: number,
-  options: { bias?: boolean; gate?: true; epilogue?: OpCase['epilogue'] } = {},
-): OpCase {
+function linear(name: string, rows: readonly number[], k: number, n: number, options: LinearOptions = {}): OpCase {
   const { bias = true, gate, epilogue } = options
   const attrs: MatmulAttrs = { transposeA: false, transposeB: true, ...(gate ? { gate: 'gelu' } : {}) }
   const features = gate ? 2 * n : n
   const inputs = [{ shape: [...rows, k] }, weight([features, k], k), ...(bias ? [vector(features)] : [])]
   return { name, op: 'matmul', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
+}
+
+/** The same of rows that are normalised as they are loaded, with moments of about their size. */
+function normalised(
+  name: string,
+  rows: readonly number[],
+  k: number,
+  n: number,
+  options: LinearOptions & { mean?: number } = {},
+): OpCase {
+  const { mean = 0, ...rest } = options
+  const { inputs, attrs, ...plain } = linear(name, rows, k, n, rest)
+  const [x, ...weights] = inputs
+  const moments = { shape: [...rows, 2], mean: Math.max(1, mean), deviation: 0.3 }
+  return {
+    ...plain,
+    inputs: [{ ...x!, mean }, ...weights, moments, vector(k, 1), vector(k)],
+    attrs: { ...(attrs as MatmulAttrs), normalised: true } satisfies MatmulAttrs,
+  }
 }
 
 function product(name: string, a: number[], b: number[], transposeA: boolean, transposeB: boolean): OpCase {
@@ -58,6 +77,42 @@ export const cases: readonly OpCase[] = [
   linear('scaled and a vector', [1, 6], 8, 9, {
     epilogue: { expr: binary('mul', residual, constant(0.5)), inputs: [vector(9)] },
   }),
+  normalised('normalised, one number', [1], 1, 1),
+  normalised('normalised, one row', [1, 1], 40, 24),
+  normalised('normalised, tails everywhere', [3, 19], 37, 70, { bias: false }),
+  normalised('normalised queries', [2, 65], 96, 96, { bias: false }),
+  normalised('normalised, long sum', [1, 8], 1280, 24),
+  normalised('normalised, mean far away', [1, 21], 62, 18, { mean: 10 }),
+  normalised('normalised, gate, tails', [2, 33], 18, 38, { gate: true }),
+  normalised('normalised, gate, unet level', [1, 64], 96, 384, { gate: true }),
+  normalised('normalised, gelu', [1, 77], 48, 36, { epilogue: { expr: geluExpr(input(0)), inputs: [] } }),
+  normalised('normalised, residual', [2, 17], 24, 36, {
+    epilogue: { expr: residual, inputs: [{ shape: [2, 17, 36] }] },
+  }),
+  {
+    ...normalised('normalised, a weight of rows of k', [2, 9], 20, 12),
+    inputs: [
+      { shape: [2, 9, 20] },
+      weight([20, 12], 20),
+      vector(12),
+      { shape: [2, 9, 2], mean: 1, deviation: 0.3 },
+      vector(20, 1),
+      vector(20),
+    ],
+    attrs: { transposeA: false, transposeB: false, normalised: true } satisfies MatmulAttrs,
+  },
+  {
+    name: 'normalised, batched',
+    op: 'matmul',
+    inputs: [
+      { shape: [3, 5, 7] },
+      { shape: [3, 6, 7], deviation: 0.4 },
+      { shape: [3, 5, 2], mean: 1, deviation: 0.3 },
+      vector(7, 1),
+      vector(7),
+    ],
+    attrs: { transposeA: false, transposeB: true, normalised: true } satisfies MatmulAttrs,
+  },
   product('batched', [3, 5, 7], [3, 7, 6], false, false),
   product('batched, b transposed', [3, 5, 7], [3, 6, 7], false, true),
   product('batched, a transposed', [3, 7, 5], [3, 7, 6], true, false),

@@ -49,6 +49,11 @@ function normalise(name: string, shape: readonly number[], epilogue?: OpCase['ep
   return { name, op: 'normalise', inputs, attrs: {}, ...(epilogue ? { epilogue } : {}) }
 }
 
+function rowMoments(name: string, shape: readonly number[], options: Options = {}): OpCase {
+  const { epsilon = 1e-5, mean = 0, deviation = 1 } = options
+  return { name, op: 'rowMoments', inputs: [{ shape, mean, deviation }], attrs: { epsilon } }
+}
+
 const silu = { expr: siluExpr(input(0)), inputs: [] }
 
 export const groupNormCases: readonly OpCase[] = [
@@ -106,4 +111,16 @@ export const layerNormCases: readonly OpCase[] = [
   layer('an image', [1, 4, 3, 20]),
   layer('mean ten deviations away', [1, 6, 64], { mean: 10 }),
   layer('silu', [2, 5, 24], { epilogue: silu }),
+]
+
+export const rowMomentsCases: readonly OpCase[] = [
+  rowMoments('one channel', [3, 1]),
+  rowMoments('two channels', [1, 1, 2]),
+  rowMoments('primes', [2, 7, 13]),
+  rowMoments('tail', [1, 5, 62]),
+  rowMoments('tokens', [2, 65, 96]),
+  rowMoments('wide', [1, 3, 1280]),
+  rowMoments('an image', [1, 4, 3, 20]),
+  rowMoments('mean a hundred deviations away', [1, 6, 64], { mean: 100 }),
+  rowMoments('small values', [1, 9, 40], { deviation: 1e-3, epsilon: 1e-6 }),
 ]

@@ -14,6 +14,7 @@ import { add, gelu, mul, pointwise, silu } from '../../src/ops/pointwise.ts'
 import { reshape } from '../../src/ops/reshape.ts'
 import { broadcastIndex, elementCount } from '../../src/ops/shapes.ts'
 import { slice } from '../../src/ops/slice.ts'
+import { normaliseOnLoad } from '../../src/passes/normalise-on-load.ts'
 import { optimise } from '../../src/passes/passes.ts'
 
 /** Values that belong to a name: the same for an input or parameter of both graphs. */
@@ -107,6 +108,10 @@ const modules = {
   linear: (g: Scope, x: Value) => reshape(linear(g, reshape(x, [1, 9, 4]), 4), x.shape),
   norm: (g: Scope, x: Value) => groupNorm(g, x, { groups: 2, epsilon: 1e-5 }),
   layerNorm: (g: Scope, x: Value) => reshape(layerNorm(g, reshape(x, [1, 9, 4]), { epsilon: 1e-5 }), x.shape),
+  normedGeglu: (g: Scope, x: Value) => {
+    const both = linear(g, layerNorm(g.scope('norm'), reshape(x, [1, 9, 4]), { epsilon: 1e-5 }), 8)
+    return reshape(mul(slice(both, 0, 4), gelu(slice(both, 4, 8))), x.shape)
+  },
   attend: (g: Scope, x: Value) => {
     const [q, k, v] = ['q', 'k', 'v'].map((name) => linear(g.scope(name), reshape(x, [1, 9, 4]), 8))
     return reshape(linear(g, attention(g, q!, k!, v!, { heads: 2 }), 4), x.shape)
@@ -168,21 +173,25 @@ describe('optimise', () => {
   })
 
   it('keeps what random modules with residuals compute', () => {
-    let [fused, gated, merged] = [0, 0, 0]
+    let [fused, gated, merged, normalised] = [0, 0, 0, 0]
     fc.assert(
       fc.property(fc.array(moduleStep, { minLength: 6, maxLength: 16, size: 'max' }), (steps) => {
         const graph = moduleGraph(steps)
         const better = optimise(graph)
         expect(difference(graph, better)).toBeLessThan(1e-12)
+        const onLoad = normaliseOnLoad(better, 1)
+        expect(difference(graph, onLoad)).toBeLessThan(1e-12)
+        normalised += onLoad.nodes.filter(({ attrs }) => 'normalised' in (attrs as object)).length
         fused += better.nodes.filter((node) => node.epilogue).length
         gated += better.nodes.filter(({ attrs }) => 'gate' in (attrs as object)).length
         merged += better.nodes.filter(({ inputs }) => inputs[1]?.parts).length
       }),
-      { seed: 11, numRuns: 200 },
+      { seed: 11, numRuns: 240 },
     )
     expect(fused).toBeGreaterThan(100)
     expect(gated).toBeGreaterThan(20)
     expect(merged).toBeGreaterThan(20)
+    expect(normalised).toBeGreaterThan(20)
   })
 
   it('leaves the graph it is given as it was', () => {

@@ -11,6 +11,7 @@ import { splitGrid } from '../wgsl/grid.ts'
 import { sizeText as size } from '../wgsl/number.ts'
 import { type BroadcastParams, broadcasts, range, stepText, sumName, turnsText } from './broadcast-text.ts'
 import { estimate } from './cost.ts'
+import { normLoads, normText } from './norm.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, problemOf, supportedAtAll } from './problem.ts'
 
@@ -46,7 +47,7 @@ export const broadcastMatmul: Variant<MatmulAttrs, BroadcastParams> = {
       workgroups: batches * Math.ceil(m / rows) * Math.ceil(n4 / (groups * lanes)),
       invocations: lanes,
       steps: k4,
-      loads: rowsPerLane + 4 * groups * halves,
+      loads: rowsPerLane + 4 * groups * halves + normLoads(request),
       products: 4 * rows * groups * halves,
       staged: false,
     })
@@ -69,6 +70,9 @@ function emitBroadcast(request: Request<MatmulAttrs>, { rowsPerLane, groups }: B
   const [strideA, strideB] = [request.inputs[0]!.stride4, b === 'packed' ? halves * n4 : request.inputs[1]!.stride4]
   const { io, text } = matmulText(request)
   const columns = halves * groups
+  const norm = normText(request)
+  const rowOf = (q: number) => `batch * ${size(m)} + min(r0 + ${q * lanes}u + lane, ${size(m - 1)})`
+  const loadA = (q: number) => (norm ? norm.value(q, `at_a(p${q} + t)`) : `at_a(p${q} + t)`)
   const results = range(rows).flatMap((r) =>
     range(groups).flatMap((g) => range(halves).map((half) => sumName(r, half * groups + g))),
   )
@@ -92,12 +96,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(subgroup_invocation_id) 
     .map((g) => `let h${g} = min(g0 + ${g * lanes}u, ${size(n4 - 1)});`)
     .join('\n  ')}
   ${range(rowsPerLane)
-    .map((q) => `let p${q} = (batch * ${size(m)} + min(r0 + ${q * lanes}u + lane, ${size(m - 1)})) * ${size(strideA)};`)
+    .map((q) => `let p${q} = (${rowOf(q)}) * ${size(strideA)};${norm ? `\n  ${norm.row(q, rowOf(q))}` : ''}`)
     .join('\n  ')}
   let firstB = batch * ${size(bBatched ? k * strideB : 0)};
   ${results.map((s) => `var ${s} = vec4<f32>();`).join('\n  ')}
   for (var t = 0u; t < ${size(k4)}; t++) {
-    ${stepText(lanes, { rowsPerLane, columns }, (q) => `at_a(p${q} + t)`, loadB).join('\n    ')}
+    ${[...(norm ? [norm.channels('t')] : []), ...stepText(lanes, { rowsPerLane, columns }, loadA, loadB)].join('\n    ')}
   }
   ${turnsText(
     results,

@@ -10,6 +10,7 @@ import { splitGrid } from '../wgsl/grid.ts'
 import { sizeText as size } from '../wgsl/number.ts'
 import { broadcastsProduct } from './broadcast.ts'
 import { estimate } from './cost.ts'
+import { normLoads, normText } from './norm.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, type Problem, problemOf, supportedAtAll } from './problem.ts'
 
@@ -61,7 +62,7 @@ export const directMatmul: Variant<MatmulAttrs, DirectParams> = {
         workgroups: batches * Math.ceil(m / (rows * lanesM)) * Math.ceil(n4 / (groups * lanesN)),
         invocations: lanesN * lanesM,
         steps: k4,
-        loads: rows + 4 * columns,
+        loads: rows + 4 * columns + normLoads(request),
         products: 4 * rows * columns,
         staged: false,
       })
@@ -125,9 +126,17 @@ function aText(problem: Problem, request: Request<MatmulAttrs>, rows: number) {
   const batch = (rows: number) => (batches > 1 ? `batch * ${size(rows)} + ` : '')
   if (!request.attrs.transposeA) {
     const clamp = (r: number) => (m % rows === 0 ? `r0 + ${r}u` : `min(r0 + ${r}u, ${size(m - 1)})`)
+    const norm = normText(request)
+    const element = (r: number) => `at_a(p${r} + t)`
     return {
-      offsets: range(rows).map((r) => `let p${r} = (${batch(m)}${clamp(r)}) * ${size(stride4)};`),
-      step: range(rows).map((r) => `let a${r} = at_a(p${r} + t);`),
+      offsets: range(rows).flatMap((r) => [
+        `let p${r} = (${batch(m)}${clamp(r)}) * ${size(stride4)};`,
+        ...(norm ? [norm.row(r, `${batch(m)}${clamp(r)}`)] : []),
+      ]),
+      step: [
+        ...(norm ? [norm.channels('t')] : []),
+        ...range(rows).map((r) => `let a${r} = ${norm ? norm.value(r, element(r)) : element(r)};`),
+      ],
     }
   }
   const quads = rows / 4

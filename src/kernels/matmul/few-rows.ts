@@ -9,6 +9,7 @@ import type { Kernel, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { elementBytes } from '../wgsl/io.ts'
 import { estimate } from './cost.ts'
+import { normLoads, normText } from './norm.ts'
 import { prepareMatmul } from './pack.ts'
 import { matmulText, problemOf, supportedAtAll } from './problem.ts'
 
@@ -57,7 +58,7 @@ export const fewRowsMatmul: Variant<MatmulAttrs, FewRowsParams> = {
     if (capabilities.kind === 'software') {
       return estimate(capabilities.kind, {
         ...{ workgroups, steps, invocations: lanesN * lanesK, staged: true },
-        ...{ loads: rows + 4 * halves, products: 4 * rows * halves },
+        ...{ loads: rows + 4 * halves + normLoads(request), products: 4 * rows * halves },
       })
     }
     // On an H100: bytes that pass through the caches, by what so many workgroups have under way; then their sums.
@@ -81,6 +82,8 @@ function emit(request: Request<MatmulAttrs>, { rows, lanesN, lanesK }: FewRowsPa
   const clamped = (r: number) => (m % rows === 0 ? `row0 + ${r}u` : `min(row0 + ${r}u, ${m - 1}u)`)
   const sums = range(rows).flatMap((r) => range(halves).map((half) => `s${r}_${half}`))
   const results = rows * lanesN
+  const norm = normText(request)
+  const element = (r: number) => `at_a((${clamped(r)}) * ${aStride}u + kg)`
   const slot = lanesN * lanesK
   const wgsl = `${io.enables}${io.text}
 ${text}
@@ -93,7 +96,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let group0 = tile % ${tilesN}u * ${lanesN}u;
   let group = min(group0 + li % ${lanesN}u, ${n4 - 1}u);
   let slice = li / ${lanesN}u;
-  ${sums.map((s) => `var ${s} = vec4<f32>();`).join('\n  ')}
+  ${[...(norm ? range(rows).map((r) => norm.row(r, clamped(r))) : []), ...sums.map((s) => `var ${s} = vec4<f32>();`)].join('\n  ')}
   for (var t = 0u; t < ${Math.ceil(k4 / lanesK)}u; t++) {
     let kg = t * ${lanesK}u + slice;
     if (kg < ${k4}u) {
@@ -102,9 +105,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
           range(halves).map((half) => `let b${j}_${half} = at_b(${row(j)} * ${rowStride}u + ${half * n4}u + group);`),
         )
         .join('\n      ')}
-      ${range(rows)
+      ${norm ? `${norm.channels('kg')}\n      ` : ''}${range(rows)
         .flatMap((r) => [
-          `let a${r} = at_a((${clamped(r)}) * ${aStride}u + kg);`,
+          `let a${r} = ${norm ? norm.value(r, element(r)) : element(r)};`,
           ...range(halves).map(
             (half) =>
               `s${r}_${half} += ${range(4)

@@ -23,6 +23,12 @@ export interface MatrixParams {
   readonly rate: number
 }
 
+export interface MatrixNorm {
+  moments(i: number): string
+  gamma(column: string): string
+  beta(column: string): string
+}
+
 export interface MatrixProduct {
   readonly m: number
   readonly n: number
@@ -33,6 +39,11 @@ export interface MatrixProduct {
   rowSetup(i: number): string
   /** Expression (vec4<u32>) of eight channels of that row at k = t · tileK + 8 · `column`. */
   loadA(i: number, column: string): string
+  /**
+   * What `loadA` gives is normalised on its way into workgroup memory: expressions of the mean and scale (x and y) of row i, and,
+   * as halves (vec4<u32>), of gamma and beta of the eight channels at k = t · tileK + 8 · `column`.
+   */
+  readonly norm?: MatrixNorm | undefined
   /** Expression (vec4<u32>) of the eight columns from unit `unit` (in units of 8 columns of a half) of row `k` of b. */
   loadB(k: string, half: string, unit: string): string
 }
@@ -98,10 +109,20 @@ export function matrixFits(
   )
 }
 
+// Two multiply-adds, with −mean · scale as the row's second number: what cancels then is 2^-24 of the mean, far below the 2^-11 that
+// the element has lost as a half.
+const normalisedText = `fn normalised(x: vec2<u32>, row: vec2<f32>, gamma: vec2<u32>, beta: vec2<u32>) -> vec4<f16> {
+  let scaled = vec4<f32>(bitcast<vec4<f16>>(x)) * row.x + row.y;
+  return vec4<f16>(scaled * vec4<f32>(bitcast<vec4<f16>>(gamma)) + vec4<f32>(bitcast<vec4<f16>>(beta)));
+}`
+
+const normRow = (i: number, moments: string) => `let moments${i} = ${moments};
+let norm${i} = vec2<f32>(moments${i}.y, -moments${i}.x * moments${i}.y);`
+
 /** The entry point. Needs `finish` of the family's text (one split) or the scratch `partial: array<f32>` (more). */
 export function matrixMain(params: MatrixParams, product: MatrixProduct): string {
   const { tileM, tileN, tileK, subM, subN, splits } = params
-  const { m, n, k, halves, grid } = product
+  const { m, n, k, halves, grid, norm } = product
   const { tilesM, tilesN, workgroups } = matrixTiles(params, product)
   const threads = threadsOf(params)
   const [strideA, strideB] = [(tileK + pad) / 4, (tileN + pad) / 4] // in vec4
@@ -120,18 +141,26 @@ export function matrixMain(params: MatrixParams, product: MatrixProduct): string
   const lastUnit = n / 8 - 1
   const clamped = (text: string) => (n % columns === 0 ? text : `min(${text}, ${lastUnit}u)`)
 
-  const fetch = `${lines(perA, (i) => `ra${i} = ${product.loadA(i, `(li + ${i * threads}u) % ${unitsA}u`)};`)}
+  const eight = `li % ${unitsA}u` // a row's unit: the same for all of a thread's, since threads are a multiple of units
+  const fetchNorm = norm ? `rGamma = ${norm.gamma(eight)};\nrBeta = ${norm.beta(eight)};\n` : ''
+  const fetch = `${fetchNorm}${lines(perA, (i) => `ra${i} = ${product.loadA(i, `(li + ${i * threads}u) % ${unitsA}u`)};`)}
 ${lines(perB, (i) => {
   const c = `(li + ${i * threads}u) % ${unitsB}u`
   return `rb${i} = ${product.loadB(`t * ${tileK}u + (li + ${i * threads}u) / ${unitsB}u`, half(c), clamped(unit(c)))};`
 })}`
-  const put = (to: string, from: string, i: number, units: number, stride: number) => `{
+  type AsHalves = (i: number, part: 'xy' | 'zw') => string
+  const put = (to: string, from: AsHalves, i: number, units: number, stride: number) => `{
 let at = (li + ${i * threads}u) / ${units}u * ${stride}u + (li + ${i * threads}u) % ${units}u * 2u;
-${to}[at] = bitcast<vec4<f16>>(${from}.xy);
-${to}[at + 1u] = bitcast<vec4<f16>>(${from}.zw);
+${to}[at] = ${from(i, 'xy')};
+${to}[at + 1u] = ${from(i, 'zw')};
 }`
-  const stage = `${lines(perA, (i) => put('tileA', `ra${i}`, i, unitsA, strideA))}
-${lines(perB, (i) => put('tileB', `rb${i}`, i, unitsB, strideB))}`
+  const asHalves =
+    (register: string): AsHalves =>
+    (i, part) =>
+      `bitcast<vec4<f16>>(${register}${i}.${part})`
+  const normalised: AsHalves = (i, part) => `normalised(ra${i}.${part}, norm${i}, rGamma.${part}, rBeta.${part})`
+  const stage = `${lines(perA, (i) => put('tileA', norm ? normalised : asHalves('ra'), i, unitsA, strideA))}
+${lines(perB, (i) => put('tileB', asHalves('rb'), i, unitsB, strideB))}`
   const multiply = lines(
     tileK / 16,
     (
@@ -186,7 +215,7 @@ finish(row, group, results[at]${halves === 2 ? `, results[at + ${subN / 8}u]` : 
 var<workgroup> tileA: array<vec4<f16>, ${tileM * strideA}>;
 var<workgroup> tileB: array<vec4<f16>, ${tileK * strideB}>;
 ${splits === 1 ? `var<workgroup> results: array<vec4<f32>, ${(threads / subgroup) * 16 * resultStride}>;` : ''}
-@compute @workgroup_size(${threads})
+${norm ? `${normalisedText}\n` : ''}@compute @workgroup_size(${threads})
 fn main(
   @builtin(workgroup_id) wid: vec3<u32>,
   @builtin(local_invocation_index) li: u32,
@@ -201,10 +230,10 @@ fn main(
   let subN0 = sg % ${subgroupsN}u * ${subN}u;
 ${lines(perA, (i) => {
   const row = `m0 + (li + ${i * threads}u) / ${unitsA}u`
-  return `let row${i} = ${m % tileM === 0 ? row : `min(${row}, ${m - 1}u)`};\n${product.rowSetup(i)}`
+  return `let row${i} = ${m % tileM === 0 ? row : `min(${row}, ${m - 1}u)`};\n${product.rowSetup(i)}${norm ? `\n${normRow(i, norm.moments(i))}` : ''}`
 })}
 ${lines(fragmentsM, (i) => lines(fragmentsN, (j) => `var c${i}_${j}: subgroup_matrix_result<f32, 16, 16>;`))}
-${lines(perA, (i) => `var ra${i}: vec4<u32>;`)}
+${norm ? 'var rGamma: vec4<u32>;\nvar rBeta: vec4<u32>;\n' : ''}${lines(perA, (i) => `var ra${i}: vec4<u32>;`)}
 ${lines(perB, (i) => `var rb${i}: vec4<u32>;`)}
   {
     let t = split * ${steps}u;

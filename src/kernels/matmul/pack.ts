@@ -92,6 +92,6 @@ export function packGateBias(n: number): PreparedWeight {
 export function prepareMatmul(request: Request<MatmulAttrs>, index: number): PreparedWeight | undefined {
   if (request.inputs[index]!.space !== 'weight') return undefined
   if (index === 1) return packMatrix(request)
-  const { n, halves } = problemOf(request)
-  return index === 2 && halves === 2 && n % 4 !== 0 ? packGateBias(n) : undefined
+  const { n, halves, bias } = problemOf(request)
+  return bias && index === 2 && halves === 2 && n % 4 !== 0 ? packGateBias(n) : undefined
 }

@@ -1,10 +1,12 @@
 // A product as its kernels see it: sizes, how b lies, and the parts of the text that all variants share.
 import { binary, type Expr, geluExpr, input } from '../../graph/expr.ts'
 import type { MatmulAttrs } from '../../ops/attrs.ts'
+import { matmulOperands } from '../../ops/matmul-operands.ts'
 import type { Request } from '../family.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { exprFunction } from '../wgsl/expr.ts'
 import { bindable, type Io, ioText, requestOperands } from '../wgsl/io.ts'
+import { matmulNames } from './norm.ts'
 
 export interface Problem {
   /** Products that differ in a; 1 when all rows of a meet the same b. */
@@ -23,11 +25,11 @@ export interface Problem {
 }
 
 export function problemOf({ attrs, inputs, output }: Request<MatmulAttrs>): Problem {
-  const [a, b, bias] = inputs
+  const { a, b, bias } = matmulOperands(inputs, attrs)
   const halves = attrs.gate ? 2 : 1
   const n = output.channels
-  const k = attrs.transposeA ? a!.shape[a!.shape.length - 2]! : a!.channels
-  const bBatched = b!.rows > (attrs.transposeB ? halves * n : k)
+  const k = attrs.transposeA ? a.shape[a.shape.length - 2]! : a.channels
+  const bBatched = b.rows > (attrs.transposeB ? halves * n : k)
   const flat = !bBatched && !attrs.transposeA
   const m = flat ? output.rows : output.shape[output.shape.length - 2]!
   return {
@@ -38,7 +40,7 @@ export function problemOf({ attrs, inputs, output }: Request<MatmulAttrs>): Prob
     n4: Math.ceil(n / 4),
     k4: Math.ceil(k / 4),
     halves,
-    b: b!.space === 'weight' ? 'packed' : attrs.transposeB ? 'nk' : 'kn',
+    b: b.space === 'weight' ? 'packed' : attrs.transposeB ? 'nk' : 'kn',
     bBatched,
     bias: bias !== undefined,
   }
@@ -75,5 +77,5 @@ fn finish(row: u32, group: u32, v: vec4<f32>, gate: vec4<f32>) {
 
 /** Bindings and accessors, and `finish`. */
 export function matmulText(request: Request<MatmulAttrs>): { io: Io; text: string } {
-  return { io: ioText(requestOperands(request, ['a', 'b', 'bias'])), text: finishText(request) }
+  return { io: ioText(requestOperands(request, matmulNames(request))), text: finishText(request) }
 }

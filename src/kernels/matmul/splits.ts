@@ -43,7 +43,7 @@ export function sumSplits<A>(
 ): Dispatch {
   const lanes = 256
   const grid = splitGrid(Math.ceil((rows * n4) / lanes), request.capabilities.limits)
-  const operands = requestOperands(request, names).filter(({ role }) => role.kind !== 'input' || role.index >= 2)
+  const operands = requestOperands(request, names).filter(({ name, role }) => role.kind !== 'input' || name === 'bias')
   const io = ioText(operands, [partialScratch])
   const sum = (first: string) =>
     Array.from({ length: splits }, (_, s) => `partial_[${s * splitStride}u + ${first}]`).join(' + ')

@@ -1,7 +1,7 @@
 // The product on matrix units: f16 storage, f32 sums. For weights; loses where there are few rows, and needs a device whose
 // matrix units WebGPU exposes (Dawn in Node; no stable browser yet).
 import type { MatmulAttrs } from '../../ops/attrs.ts'
-import type { Kernel, Request, Variant } from '../family.ts'
+import type { Kernel, Operand, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands, wideLoad } from '../wgsl/io.ts'
 import {
@@ -13,11 +13,20 @@ import {
   matrixTiles,
 } from './matrix-text.ts'
 import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWide } from './matrix-variant.ts'
+import { isSummed, matmulNames, normOf } from './norm.ts'
 import { prepareMatmul } from './pack.ts'
 import { finishText, problemOf, supportedAtAll } from './problem.ts'
 import { partialBytes, sumSplits } from './splits.ts'
 
-const names = ['a', 'b', 'bias']
+/** Whether gamma and beta can be loaded as a is: 128 bits at a time, the same eight channels for all rows of a thread. */
+function normIsWide(request: Request<MatmulAttrs>, { tileK }: MatrixParams): boolean {
+  const norm = normOf(request)
+  const wide = ({ storage, offset4 }: Operand) => storage === 'f16' && offset4 % 2 === 0
+  return !norm || (wide(norm.gamma) && wide(norm.beta) && 256 % tileK === 0)
+}
+
+/** Bound as array<vec4<u32>>. */
+const wideNames: ReadonlySet<string> = new Set(['a', 'b', 'gamma', 'beta'])
 
 export const subgroupMatrixMatmul: Variant<MatmulAttrs, MatrixParams> = {
   name: 'subgroup-matrix',
@@ -27,6 +36,7 @@ export const subgroupMatrixMatmul: Variant<MatmulAttrs, MatrixParams> = {
     return (
       deviceHasMatrices(request.capabilities) &&
       operandsAreWide(request) &&
+      normIsWide(request, params) &&
       supportedAtAll(request) &&
       bindable(request, params.splits > 1 ? 1 : 0) &&
       !request.attrs.transposeA &&
@@ -48,6 +58,10 @@ function emit(request: Request<MatmulAttrs>, params: MatrixParams): Kernel {
   const split = params.splits > 1
   const grid = splitGrid(matrixTiles(params, problem).workgroups, request.capabilities.limits)
   const a = request.inputs[0]!
+  const names = matmulNames(request)
+  const norm = normOf(request)
+  const channels = (name: string, { offset4 }: Operand, column: string) =>
+    `${io.variable[name]}[${offset4 / 2}u + t * ${params.tileK / 8}u + ${column}]`
   const rowLength = (halves * n4) / 2 // of b, in units of eight
   const product: MatrixProduct = {
     ...{ m, n, k, halves, grid },
@@ -59,11 +73,14 @@ function emit(request: Request<MatmulAttrs>, params: MatrixParams): Kernel {
         request.inputs[1]!,
         `(${row}) * ${rowLength}u${halves === 2 ? ` + ${half} * ${n4 / 2}u` : ''} + ${unit}`,
       ),
+    norm: norm && {
+      moments: (i) => `load_moments(row${i}, 0u)`,
+      gamma: (column) => channels('gamma', norm.gamma, column),
+      beta: (column) => channels('beta', norm.beta, column),
+    },
   }
-  const operands = requestOperands(request, names).map((o) =>
-    o.name === 'a' || o.name === 'b' ? { ...o, wide: true } : o,
-  )
-  const used = split ? operands.filter(({ name }) => name === 'a' || name === 'b') : operands
+  const operands = requestOperands(request, names).map((o) => (wideNames.has(o.name) ? { ...o, wide: true } : o))
+  const used = split ? operands.filter(isSummed) : operands
   const io = ioText(used, split ? [{ name: 'partial_', index: 0, element: 'f32' }] : [])
   const wgsl = `enable f16;\n${matrixEnables}${io.text}
 ${split ? '' : finishText(request)}

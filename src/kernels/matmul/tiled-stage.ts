@@ -5,7 +5,7 @@
 // memory; each fours of k is therefore turned by some vec4s, so that eight neighbours write to different banks.
 import type { Storage } from '../family.ts'
 import { elementType } from '../wgsl/io.ts'
-import type { TiledProduct } from './tiled-text.ts'
+import type { TiledNorm, TiledProduct } from './tiled-text.ts'
 
 /** Text of one operand's way into workgroup memory. */
 export interface Staging {
@@ -45,6 +45,14 @@ function forItems(items: number, invocations: number, text: (i: number, item: st
   })
 }
 
+/** Statements that normalise the items of an invocation. */
+interface StagedNorm {
+  row(item: number, fours: string, c: number): string
+  registers(item: number): readonly string[]
+  fetch(item: number, kq: string): readonly string[]
+  value(item: number, c: number, element: string): string
+}
+
 /** An operand that lies as rows of k: `load` gives four k, `kq` of the step, of row `c` of the fours `fours` of the tile. */
 function transposed(
   into: string,
@@ -53,21 +61,37 @@ function transposed(
   { tileK4, invocations }: TileSize,
   load: (item: number, fours: string, c: number, kq: string) => string,
   setup: (item: number, fours: string) => string = () => '',
+  norm?: StagedNorm | undefined,
 ): Staging {
   const items = fours * tileK4
   const turn = Math.max(1, 8 / tileK4)
   const name = (i: number, c: number) => `${into}${i}_${c}`
+  const all = range(Math.ceil(items / invocations))
   return {
-    setup: range(Math.ceil(items / invocations)).map((i) => setup(i, `(li + ${i * invocations}u) / ${tileK4}u`)),
-    registers: range(Math.ceil(items / invocations)).flatMap((i) =>
-      range(4).map((c) => `var ${name(i, c)}: ${elementType[storage]};`),
-    ),
-    fetch: forItems(items, invocations, (i, item) =>
-      range(4).map((c) => `${name(i, c)} = ${load(i, `${item} / ${tileK4}u`, c, `${item} % ${tileK4}u`)};`),
-    ),
+    setup: all.map((i) => {
+      const fours = `(li + ${i * invocations}u) / ${tileK4}u`
+      return `${setup(i, fours)}${
+        norm
+          ? range(4)
+              .map((c) => norm.row(i, fours, c))
+              .join('')
+          : ''
+      }`
+    }),
+    registers: all.flatMap((i) => [
+      ...range(4).map((c) => `var ${name(i, c)}: ${elementType[storage]};`),
+      ...(norm?.registers(i) ?? []),
+    ]),
+    fetch: forItems(items, invocations, (i, item) => [
+      ...range(4).map((c) => `${name(i, c)} = ${load(i, `${item} / ${tileK4}u`, c, `${item} % ${tileK4}u`)};`),
+      ...(norm?.fetch(i, `${item} % ${tileK4}u`) ?? []),
+    ]),
     put: forItems(items, invocations, (i, item) => [
       '{',
-      ...range(4).map((c) => `let v${c} = ${asF32(storage, name(i, c))};`),
+      ...range(4).map((c) => {
+        const value = asF32(storage, name(i, c))
+        return `let v${c} = ${norm ? norm.value(i, c, value) : value};`
+      }),
       ...range(4).map((j) => {
         const k = `(${item} % ${tileK4}u * 4u + ${j}u)`
         const place = `(${item} / ${tileK4}u + ${item} % ${tileK4}u * ${turn}u) % ${fours}u`
@@ -87,6 +111,10 @@ export function stageA(size: TileSize & { readonly tileM4: number }, product: Ti
   const storage = product.storage?.a ?? 'f32'
   const even = m % (tileM4 * 4) === 0
   const lastStep = Math.ceil(k4 / tileK4) - 1
+  const rowOf = (fours: string, c: number) => {
+    const row = `(m0 / 4u + ${fours}) * 4u + ${c}u`
+    return even ? row : `min(${row}, ${m - 1}u)`
+  }
   // Rows beyond the last are computed and not stored; beyond k, a is zero.
   return transposed(
     'as_',
@@ -96,14 +124,38 @@ export function stageA(size: TileSize & { readonly tileM4: number }, product: Ti
     (item, fours, c, column) => {
       const kg = `t * ${tileK4}u + ${column}`
       const inside = whole ? kg : `min(${kg}, ${k4 - 1}u)`
-      const row = `(m0 / 4u + ${fours}) * 4u + ${c}u`
       const value = together
         ? together.load(item, c, { column, kg: inside, t: whole ? 't' : `min(t, ${lastStep}u)` })
-        : `tileA(batch, ${even ? row : `min(${row}, ${m - 1}u)`}, ${inside})`
+        : `tileA(batch, ${rowOf(fours, c)}, ${inside})`
       return whole ? value : `select(${elementType[storage]}(), ${value}, ${kg} < ${k4}u)`
     },
     (item, fours) => together?.setup(item, `min(m0 / 4u + ${fours}, ${Math.ceil(m / 4) - 1}u)`) ?? '',
+    product.norm && stagedNorm(product.norm, size, k4, rowOf),
   )
+}
+
+/** Beyond k, gamma and beta are zero as a is. */
+function stagedNorm(
+  norm: TiledNorm,
+  { tileK4, invocations, whole }: TileSize,
+  k4: number,
+  rowOf: (fours: string, c: number) => string,
+): StagedNorm {
+  // All items of an invocation lie at the same fours of k then.
+  const alike = invocations % tileK4 === 0
+  const own = (i: number) => (alike ? 0 : i)
+  return {
+    row: (i, fours, c) => `let moments${i}_${c} = ${norm.moments(rowOf(fours, c))};`,
+    registers: (i) => (own(i) === i ? [`var gamma${i}: vec4<f32>;`, `var beta${i}: vec4<f32>;`] : []),
+    fetch(i, kq) {
+      if (own(i) !== i) return []
+      const kg = `t * ${tileK4}u + ${kq}`
+      const inside = (text: (kg: string) => string) =>
+        whole ? text(kg) : `select(vec4<f32>(), ${text(`min(${kg}, ${k4 - 1}u)`)}, ${kg} < ${k4}u)`
+      return [`gamma${i} = ${inside(norm.gamma)};`, `beta${i} = ${inside(norm.beta)};`]
+    },
+    value: (i, c, element) => `(${element} - moments${i}_${c}.x) * moments${i}_${c}.y * gamma${own(i)} + beta${own(i)}`,
+  }
 }
 
 export function stageB(size: TileSize & { readonly tileN4: number }, product: TiledProduct): Staging {

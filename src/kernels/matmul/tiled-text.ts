@@ -79,8 +79,17 @@ export interface TiledProduct {
   readonly bRows?: boolean
   /** What `tileA` and `tileB` return: elements as they are stored, converted when they are staged. vec4<f32> unless said. */
   readonly storage?: { readonly a: Storage; readonly b: Storage }
+  /** What `tileA` returns is normalised on its way into workgroup memory. */
+  readonly norm?: TiledNorm | undefined
   /** In the place of `tileA`, for m that is a multiple of 4. */
   readonly fours?: FourRows
+}
+
+/** Expressions: of a row's mean and scale (its x and y), and of a vec4<f32> for four k. Rows and k are clamped into range before. */
+export interface TiledNorm {
+  moments(row: string): string
+  gamma(kg: string): string
+  beta(kg: string): string
 }
 
 /** A tile of a by four rows at a time, each the work of an invocation (its `item`): what they have in common is found once. */

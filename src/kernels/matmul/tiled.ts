@@ -5,12 +5,11 @@ import type { Kernel, Operand, Request, Variant } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
 import { estimate, sumNs } from './cost.ts'
+import { isSummed, matmulNames } from './norm.ts'
 import { prepareMatmul } from './pack.ts'
 import { finishText, type Problem, problemOf, supportedAtAll } from './problem.ts'
 import { keepText, partialBytes, partialScratch, plainSums, sumSplits } from './splits.ts'
 import { type SplitParams, splitTunings, tileCounts, tiledMain, tiledWork, tileFits } from './tiled-text.ts'
-
-const names = ['a', 'b', 'bias']
 
 const sumsOf = ({ batches, m, n4, halves }: Problem, { splits }: SplitParams) =>
   plainSums({ splits, rows: batches * m, n4, halves })
@@ -63,18 +62,19 @@ function emit(request: Request<MatmulAttrs>, params: SplitParams): Kernel {
   const split = splits > 1
   const sums = sumsOf(problem, params)
   const grid = splitGrid(tileCounts(params, problem, splits).workgroups, request.capabilities.limits)
+  const names = matmulNames(request)
   const operands = requestOperands(request, names)
-  const io = split
-    ? ioText(
-        operands.filter(({ name }) => name === 'a' || name === 'b'),
-        [partialScratch],
-      )
-    : ioText(operands)
+  const io = split ? ioText(operands.filter(isSummed), [partialScratch]) : ioText(operands)
   const [a, b] = request.inputs as [Operand, Operand]
   const product = tiledMain(params, {
     ...problem,
     ...{ grid, splits, bRows: problem.b === 'nk', storage: { a: a.storage, b: stagedStorage(b) } },
     loads: productLoads(problem, request, io.variable),
+    norm: request.attrs.normalised && {
+      moments: (row) => `load_moments(${problem.batches > 1 ? `batch * ${problem.m}u + ` : ''}${row}, 0u)`,
+      gamma: (kg) => `at_gamma(${kg})`,
+      beta: (kg) => `at_beta(${kg})`,
+    },
   })
   const wgsl = `${io.enables}${io.text}
 ${split ? keepText(sums) : finishText(request)}

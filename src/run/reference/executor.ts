@@ -60,6 +60,7 @@ export function referenceExecutor(): Executor {
     name: 'reference',
     description: 'reference (f64)',
     loadsBeside: false,
+    normalisesOnLoad: false,
     load: (graph, source, options) => loadWithPrelude(load, graph, source, options),
     sampling: hostSampling,
     samplingBytes: () => 0,
