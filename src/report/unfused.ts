@@ -67,7 +67,8 @@ const reasons: Readonly<Record<string, string>> = {
     'the first value needs the mean and variance of a whole group, which the kernel before it does not sum up; no kernel behind it normalises what it loads',
   layerNorm:
     'the first value needs the mean and variance of a whole row, which the kernel before it spreads over workgroups; no kernel behind it normalises what it loads',
-  upsample: 'no convolution reads its input at another size than the one it is stored in',
+  upsample:
+    'it is no doubling, or not only a convolution of several pixels reads it: these alone double what they read',
   slice: 'the slice does not begin or end at a group of four channels, so it cannot be a view',
   embedding: 'rows are gathered by token before anything is computed',
 }
