@@ -5,13 +5,13 @@ import type { Candidate, Choice } from '../kernels/choose.ts'
 import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { isQuantised, type WeightFormat } from '../tensor/quantise.ts'
-import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
+import { type ArenaLayout, FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 import { ConstantList } from './constants.ts'
 import { floatStorage, rowLayout, storageBytes } from './layout.ts'
 import type { Memory } from './memory.ts'
 import { chooseMemory } from './order.ts'
 import { quantisableParams } from './quantised.ts'
-import { type BoundValue, bindingAlignment, type StepRequest, stepRequests } from './requests.ts'
+import { type BoundValue, bindingAlignment, stepRequests } from './requests.ts'
 import { type SharedChoices, sharedChoices } from './shared-choices.ts'
 import { operandsOf } from './views.ts'
 import { type PlannedWeight, WeightList } from './weights.ts'
@@ -138,30 +138,48 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
   }
   const pageBytes = pageSize(graph, tensors, options)
   const arena = { alignment: bindingAlignment, pageBytes }
-  const layout = placeTensors(tensors, arena)
-  const offsets = [...layout.offsets]
-  const space = new FreeSpace(tensors, layout, arena)
-  const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
-  let arenaBytes = layout.sizeBytes
-  let largestBindingBytes = 0
-
   const requestsOf = stepRequests(memory, storageOf, capabilities, (owner) => tensorOf.has(owner))
   const ranked = options.ranked ?? sharedChoices()
   // Beside matrix units the forms that save products lose.
   const savesProducts = options.arenaBytes !== undefined && capabilities.matrixShapes.length === 0
-  /** The cheapest kernel whose scratch finds room at this step, else the one that needs the least more. */
-  const choose = ({ family, request }: StepRequest, step: number) => {
-    const preferred = options.choose?.(family, request)
-    const byCost = ranked(family, request, options.variants?.[family.op])
-    const candidates = savesProducts ? byProducts(byCost) : byCost
-    let best: { candidate: Pick<Candidate, 'choice'>; scratch: ReturnType<FreeSpace['fit']> } | undefined
-    for (const candidate of preferred ? [asCandidate(preferred), ...candidates] : candidates) {
-      const scratch = space.fit(step, candidate.scratch())
-      if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
-      if (scratch.end <= room) break
-    }
-    return { choice: best!.candidate.choice(), scratch: best!.scratch }
+  const inOrder = new Map<readonly Candidate[], readonly Candidate[]>()
+  const requests = steps.map((node) =>
+    requestsOf(node).map((each) => {
+      const { family, request } = each
+      const preferred = options.choose?.(family, request)
+      const byCost = ranked(family, request, options.variants?.[family.op])
+      const candidates = savesProducts ? (inOrder.get(byCost) ?? byProducts(byCost)) : byCost
+      inOrder.set(byCost, candidates) // bands are thousands, of some tens of kinds
+      return { ...each, candidates: preferred ? [asCandidate(preferred), ...candidates] : candidates }
+    }),
+  )
+  /** For each request of each step the cheapest kernel whose scratch finds room, else the one that needs the least more. */
+  const chosenIn = (layout: ArenaLayout) => {
+    const space = new FreeSpace(tensors, layout, arena)
+    const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
+    return requests.map((all, step) =>
+      all.map(({ candidates }) => {
+        let best: { candidate: Candidate; scratch: ReturnType<FreeSpace['fit']> } | undefined
+        for (const candidate of candidates) {
+          const scratch = space.fit(step, candidate.scratch())
+          if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
+          if (scratch.end <= room) break
+        }
+        return best!
+      }),
+    )
   }
+  const costOf = (layout: ArenaLayout) =>
+    chosenIn(layout)
+      .flatMap((all, step) =>
+        all.map(({ candidate }) => (savesProducts ? macsOf(steps[step]!, candidate) : candidate.cost)),
+      )
+      .reduce((sum, cost) => sum + cost, 0)
+  const layout = placeTensors(tensors, { ...arena, roomBytes: options.arenaBytes }, costOf)
+  const chosenKernels = chosenIn(layout)
+  const offsets = [...layout.offsets]
+  let arenaBytes = layout.sizeBytes
+  let largestBindingBytes = 0
   const weights = new WeightList(storageOf)
   const constants = new ConstantList()
   const locate = ({ value, start, end }: BoundValue): Location => {
@@ -174,8 +192,9 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
     return { kind: 'arena', offset, bytes: end - start }
   }
   const planned = steps.map((node, step): PlannedStep => {
-    const chosen = requestsOf(node).map((each) => {
-      const { choice, scratch } = choose(each, step)
+    const chosen = requests[step]!.map((each, at) => {
+      const { candidate, scratch } = chosenKernels[step]![at]!
+      const choice = candidate.choice()
       choice.kernel.scratch.forEach((sizeBytes, i) => {
         largestBindingBytes = Math.max(largestBindingBytes, sizeBytes)
         tensors.push({ label: `${node.output.name} scratch ${i}`, sizeBytes, first: step, last: step })
@@ -213,7 +232,7 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
       node,
       variant: [...new Set(chosen.map(({ choice }) => choice.variant))].join(' + '),
       dispatches: chosen.flatMap(({ dispatches }) => dispatches),
-      macs: chosen[0]?.choice.macs ?? node.op.cost(node.inputs, node.attrs as never, node.output).macs,
+      macs: macsOf(node, chosen[0]?.choice),
       bytesMoved: [...new Set([...operandsOf(node), node.output])].reduce(
         (sum, v) => sum + storageBytes(v.shape, storageOf(v)),
         0,
@@ -297,6 +316,14 @@ function byProducts(candidates: readonly Candidate[]): readonly Candidate[] {
   const close = candidates.filter(({ cost }) => cost <= 3 * candidates[0]!.cost)
   const macs = ({ macs = Number.POSITIVE_INFINITY }: Candidate) => macs
   return [...close.sort((a, b) => macs(a) - macs(b) || 0), ...candidates.slice(close.length)]
+}
+
+/** Those of the kernel, where they are not the op's own. */
+function macsOf(
+  { op, inputs, attrs, output }: Node,
+  kernel: { readonly macs?: number | undefined } | undefined,
+): number {
+  return kernel?.macs ?? op.cost(inputs, attrs as never, output).macs
 }
 
 function asCandidate(choice: Choice): Candidate {
