@@ -133,6 +133,14 @@ const compositions: readonly Composition[] = [
     },
   },
   {
+    name: 'enlarged and convolved, with a residual, and the small image used again',
+    build(graph) {
+      const small = conv2d(graph.scope('small'), graph.input('x', [2, 3, 5, 6]), 6, { kernel: 1 })
+      const h = conv2d(graph.scope('conv'), upsampleNearest(small, 6, 10), 8, { kernel: 3, padding: 1 })
+      return { out: add(h, graph.input('y', [2, 6, 10, 8])), small }
+    },
+  },
+  {
     name: 'queries, keys and values as slices of one product',
     build(graph) {
       const x = graph.input('x', [1, 5, 4])

@@ -24,6 +24,7 @@ const layers: readonly (readonly [layer: string, variants: readonly Readonly<Rec
   ['conv 3×3 4→320', [{}]],
   ['conv 3×3 320→320', [{}, { conv2d: 'winograd-2' }, { conv2d: 'winograd-4' }, { conv2d: 'tiled' }]],
   ['conv 3×3 1280→1280', [{}]],
+  ['upsample + conv 3×3 1280', [{}, { conv2d: 'winograd-4' }, { conv2d: 'tiled' }]],
   ['conv 1×1 1920→640', [{}]],
   ['GroupNorm + SiLU + conv 3×3 + residual 1280', [{}, { groupNorm: 'chunked' }, { groupNorm: 'single' }]],
   ['GroupNorm + SiLU + conv 3×3 320→320', [{}]],

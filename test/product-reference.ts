@@ -119,10 +119,11 @@ export function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, da
 }
 
 export function convReference({ attrs, inputs, output }: Case<Conv2dAttrs>, data: readonly Float32Array[]): Expected {
-  const [, h, w, c] = inputs[0]!.shape as [number, number, number, number]
+  const [, rows, columns, c] = inputs[0]!.shape as [number, number, number, number]
+  const up = attrs.upsample ?? 1
   const [o, , kh, kw] = inputs[1]!.shape as [number, number, number, number]
   const [n, oh, ow] = output as [number, number, number, number]
-  const [x, weight, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
+  const [, weight, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
   const values = new Float64Array(n * oh * ow * o)
   const scale = new Float64Array(values.length)
   const [top, , , left] = attrs.padding
@@ -133,9 +134,11 @@ export function convReference({ attrs, inputs, output }: Case<Conv2dAttrs>, data
     for (let ky = 0; ky < kh; ky++) {
       for (let kx = 0; kx < kw; kx++) {
         const [iy, ix] = [oy * attrs.stride + ky - top, ox * attrs.stride + kx - left]
-        if (iy < 0 || iy >= h || ix < 0 || ix >= w) continue
+        const [y, x] = [Math.floor(iy / up), Math.floor(ix / up)]
+        if (y < 0 || y >= rows || x < 0 || x >= columns) continue
         for (let i = 0; i < c; i++) {
-          const term = x[((image * h + iy) * w + ix) * c + i]! * weight[((channel * c + i) * kh + ky) * kw + kx]!
+          const term =
+            data[0]![((image * rows + y) * columns + x) * c + i]! * weight[((channel * c + i) * kh + ky) * kw + kx]!
           sum += term
           terms += Math.abs(term)
         }

@@ -223,10 +223,11 @@ function conv(
   rest: Partial<Case<Conv2dAttrs>> = {},
 ): Case<Conv2dAttrs> {
   const [top, right, bottom, left] = attrs.padding
-  const oh = Math.floor((h + top + bottom - kh) / attrs.stride) + 1
-  const ow = Math.floor((w + left + right - kw) / attrs.stride) + 1
+  const up = attrs.upsample ?? 1
+  const oh = Math.floor((up * h + top + bottom - kh) / attrs.stride) + 1
+  const ow = Math.floor((up * w + left + right - kw) / attrs.stride) + 1
   return {
-    name: `${kh}×${kw} stride ${attrs.stride} pad ${attrs.padding}, ${n}×${h}×${w}×${c} → ${o}`,
+    name: `${kh}×${kw} stride ${attrs.stride} pad ${attrs.padding}, ${n}×${h}×${w}×${c}${up === 2 ? ' doubled' : ''} → ${o}`,
     attrs,
     inputs: [{ shape: [n, h, w, c] }, { shape: [o, c, kh, kw], weight: true }, { shape: [o], weight: true }],
     output: [n, oh, ow, o],
@@ -246,6 +247,17 @@ const withTime: Partial<Case<Conv2dAttrs>> = {
   inPlace: true,
 }
 
+const doubledWithTime: Partial<Case<Conv2dAttrs>> = {
+  ...withTime,
+  epilogue: {
+    expr: withTime.epilogue!.expr,
+    shapes: [
+      [2, 1, 1, 10],
+      [2, 6, 10, 10],
+    ],
+  },
+}
+
 const convolutions: Case<Conv2dAttrs>[] = [
   conv([2, 5, 11, 8], [10, 3, 3], same, withTime),
   conv([1, 7, 1, 3], [3, 3, 3], same),
@@ -257,6 +269,8 @@ const convolutions: Case<Conv2dAttrs>[] = [
   conv([1, 9, 9, 4], [6, 2, 5], { stride: 1, padding: [1, 2, 0, 1] }),
   conv([1, 16, 16, 3], [8, 8, 8], { stride: 8, padding: [0, 0, 0, 0] }),
   conv([1, 17, 19, 20], [36, 3, 3], same),
+  conv([2, 3, 5, 7], [10, 3, 3], { ...same, upsample: 2 }, doubledWithTime),
+  conv([1, 5, 4, 8], [9, 3, 3], { stride: 1, padding: [-1, 1, 0, 1], upsample: 2 }, { gap: 1 }),
 ]
 
 describe('matmul on SwiftShader', () => {

@@ -111,10 +111,11 @@ function conv(
   rest: Partial<Case<Conv2dAttrs>> = {},
 ): Case<Conv2dAttrs> {
   const [top, right, bottom, left] = attrs.padding
-  const oh = Math.floor((h + top + bottom - kh) / attrs.stride) + 1
-  const ow = Math.floor((w + left + right - kw) / attrs.stride) + 1
+  const up = attrs.upsample ?? 1
+  const oh = Math.floor((up * h + top + bottom - kh) / attrs.stride) + 1
+  const ow = Math.floor((up * w + left + right - kw) / attrs.stride) + 1
   return {
-    name: `${kh}×${kw} stride ${attrs.stride} pad ${attrs.padding}, ${n}×${h}×${w}×${c} → ${o}`,
+    name: `${kh}×${kw} stride ${attrs.stride} pad ${attrs.padding}, ${n}×${h}×${w}×${c}${up === 2 ? ' doubled' : ''} → ${o}`,
     attrs,
     inputs: [{ shape: [n, h, w, c] }, { shape: [o, c, kh, kw], weight: true }, { shape: [o], weight: true }],
     output: [n, oh, ow, o],
@@ -143,6 +144,7 @@ const convolutions = (tileK: number): readonly (readonly [Case<Conv2dAttrs>, spl
   [conv([1, 13, 15, 2 * tileK], [16, 3, 3], { stride: 2, padding: [1, 1, 1, 1] }, { gap: 4 }), 2],
   [conv([1, 12, 14, tileK], [40, 3, 3], { stride: 2, padding: [0, 1, 1, 0] }), 1],
   [conv([1, 9, 9, tileK], [8, 2, 5], { stride: 1, padding: [1, 2, 0, 1] }), 2],
+  [conv([2, 3, 7, tileK], [16, 3, 3], { stride: 1, padding: [1, 1, -1, 0], upsample: 2 }, { gap: 2 }), 3],
   [conv([2, 9, 10, 2 * tileK], [168, 1, 1], { stride: 1, padding: [0, 0, 0, 0] }, { gap: 2 }), 2],
 ]
 

@@ -107,6 +107,14 @@ const conv = (ow: number, c: number, stride = 1): Case<Conv2dAttrs> => ({
   gap: 1,
 })
 
+/** A doubled image, its first row left out: 8 lines of `2·w` pixels. */
+const doubled = (w: number, c: number): Case<Conv2dAttrs> => ({
+  ...conv(2 * w, c),
+  attrs: { stride: 1, padding: [-1, 1, 1, 1], upsample: 2 },
+  inputs: [{ shape: [2, 5, w, c] }, { shape: [22, c, 3, 3], weight: true }, { shape: [22], weight: true }],
+  output: [2, 8, 2 * w, 22],
+})
+
 const nameOf = ({ rows, groups, lanesN, lanesM, tileK }: TiledParams) =>
   `${rows}×${groups * 4} of ${lanesM}×${lanesN}, k ${tileK}`
 const tiles = tiledTunings.gpu
@@ -196,6 +204,8 @@ describe('tiles', () => {
     ['stride 2, lines of whole fours', conv(8, 16, 2)],
     ['stride 2', conv(5, 12, 2)],
     ['channels that are no multiple of 4', conv(4, 6)],
+    ['a doubled image, lines of whole fours', doubled(4, 16)],
+    ['a doubled image', doubled(3, 6)],
   ] as const)('convolution: %s', { timeout }, async (_, c) => {
     await expectRight(tiledConv, { ...small, splits: 1 }, c, convReference)
     await expectRight(tiledConv, { ...small, splits: 2 }, c, convReference)

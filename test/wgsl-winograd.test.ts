@@ -20,8 +20,18 @@ const products: Readonly<Record<string, Pick<WinogradParams, 'product' | 'split'
 // Shared: what differs between parts and pictures is data, so that only the products are compiled anew.
 const compiled: CompiledTexts = new Map()
 
-function conv(n: number, side: number): Case<Conv2dAttrs> {
+/** `doubled`: of images of half the size, whose first row is left out once they are enlarged. */
+function conv(n: number, side: number, doubled: boolean): Case<Conv2dAttrs> {
   const [c, o] = [10, 44]
+  if (doubled) {
+    const half = Math.ceil(side / 2)
+    return {
+      name: `${n}×${half}×${half}×${c}, doubled → ${o}`,
+      attrs: { stride: 1, padding: [-1, 1, 1, 1], upsample: 2 },
+      inputs: [{ shape: [n, half, half, c] }, { shape: [o, c, 3, 3], weight: true }, { shape: [o], weight: true }],
+      output: [n, 2 * half - 2, 2 * half, o],
+    }
+  }
   return {
     name: `${n}×${side}×${side}×${c} → ${o}`,
     attrs: { stride: 1, padding: [1, 1, 1, 1] },
@@ -51,21 +61,23 @@ interface Division {
   readonly room?: Part
   /** Chunks times slices. */
   readonly parts: number
+  readonly doubled?: true
 }
 
 const divisions: Readonly<Record<string, Division>> = {
   whole: { images: 1, tiles: 7, parts: 1 },
   'in slices': { images: 2, tiles: 3, room: { tiles: 18, groups: 8 }, parts: 2 },
   'in chunks and slices': { images: 1, tiles: 7, room: { tiles: 32, groups: 8 }, parts: 4 },
+  'in slices, images doubled': { images: 2, tiles: 3, room: { tiles: 18, groups: 8 }, parts: 2, doubled: true },
 }
 
 for (const [index, m] of sizes.entries())
   for (const [nest, params] of Object.entries(products))
-    for (const [division, { images, tiles, room, parts }] of Object.entries(divisions))
+    for (const [division, { images, tiles, room, parts, doubled = false }] of Object.entries(divisions))
       test(`F(${m}×${m}), ${nest} products, ${division}`, async () => {
         const variant = winogradConvs[index]!
         const storage = m <= 4 ? 'f32' : 'f16-packed'
-        const c = conv(images, tiles * m - 1)
+        const c = conv(images, tiles * m - 1, doubled)
         const request = requestOf(c, storage)
         const problem = winogradProblem(request, m)
         const scratchBytes = scratchOf(problem, room ?? { tiles: problem.tiles, groups: problem.o4 }).reduce(

@@ -4,8 +4,13 @@ import type { Expr } from '../graph/expr.ts'
 /** inputs: x [n, h, w, c], weight [o, c, kh, kw] (state dict layout), bias [o] if present → [n, h', w', o]. */
 export interface Conv2dAttrs {
   readonly stride: number
-  /** top, right, bottom, left: asymmetric in the VAE encoder's downsampling. */
+  /**
+   * top, right, bottom, left: asymmetric in the VAE encoder's downsampling. Below zero, so many rows or columns are left out:
+   * a band of an enlarged image may begin or end between two rows that come of one.
+   */
   readonly padding: readonly [number, number, number, number]
+  /** 2: the convolution sees x as if each pixel were there twice in both directions, [n, 2·h, 2·w, c] (nearest neighbours). */
+  readonly upsample?: 2
 }
 
 /**

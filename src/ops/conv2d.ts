@@ -1,9 +1,10 @@
 // 2-D convolution, channels last, weight in the state dict's layout.
 import type { Scope, Value } from '../graph/graph.ts'
-import type { OpDef } from '../graph/op.ts'
+import type { OnnxWriter, OpDef, Shape } from '../graph/op.ts'
 import type { Conv2dAttrs } from './attrs.ts'
 import { shapeError } from './shape-error.ts'
 import { elementCount } from './shapes.ts'
+import { resized } from './upsample.ts'
 
 export interface Conv2dOptions {
   readonly kernel: number
@@ -22,16 +23,26 @@ export function conv2d(g: Scope, x: Value, outChannels: number, options: Conv2dO
   return g.add(conv2dOp, inputs, { stride, padding: sides })
 }
 
+/** The picture that the kernel slides over: x, or x enlarged. */
+function seen([n, h, w, c]: Shape, attrs: Conv2dAttrs): readonly [number, number, number, number] {
+  const factor = attrs.upsample ?? 1
+  return [n!, factor * h!, factor * w!, c!]
+}
+
 export const conv2dOp: OpDef<Conv2dAttrs> = {
   name: 'conv2d',
 
-  infer([x, weight, bias], { stride, padding: [top, right, bottom, left] }, where) {
+  infer([x, weight, bias], attrs, where) {
+    const {
+      stride,
+      padding: [top, right, bottom, left],
+    } = attrs
     if (x?.shape.length !== 4 || weight?.shape.length !== 4)
       return shapeError(
         where,
         `a convolution takes [n, h, w, c] and [o, c, kh, kw], not [${x?.shape}] and [${weight?.shape}]`,
       )
-    const [n, h, w, c] = x.shape as [number, number, number, number]
+    const [n, h, w, c] = seen(x.shape, attrs)
     const [o, weightC, kh, kw] = weight.shape as [number, number, number, number]
     if (c !== weightC) shapeError(where, `the input has ${c} channels, the weight takes ${weightC}`)
     if (bias && String(bias.shape) !== String([o]))
@@ -48,9 +59,15 @@ export const conv2dOp: OpDef<Conv2dAttrs> = {
     return { macs: elements * c * kh * kw, operations: bias ? elements : 0 }
   },
 
-  reference([x, weight, bias], { stride, padding: [top, , , left] }, { shape }) {
+  reference([x, weight, bias], attrs, { shape }) {
+    const {
+      stride,
+      padding: [top, , , left],
+      upsample = 1,
+    } = attrs
     const [n, height, width, o] = shape as [number, number, number, number]
-    const [, h, w, c] = x!.shape as [number, number, number, number]
+    const [, h, w, c] = seen(x!.shape, attrs)
+    const [, rows, columns] = x!.shape as [number, number, number, number]
     const [, , kh, kw] = weight!.shape as [number, number, number, number]
     const data = new Float64Array(elementCount(shape))
     const scale = new Float64Array(data.length)
@@ -67,7 +84,8 @@ export const conv2dOp: OpDef<Conv2dAttrs> = {
               for (let kx = 0; kx < kw; kx++) {
                 const ix = ox * stride + kx - left
                 if (ix < 0 || ix >= w) continue
-                const pixel = ((image * h + iy) * w + ix) * c
+                const [row, column] = [Math.floor(iy / upsample), Math.floor(ix / upsample)]
+                const pixel = ((image * rows + row) * columns + column) * c
                 const tap = (oc * c * kh + ky) * kw + kx
                 for (let ic = 0; ic < c; ic++) {
                   const term = x!.data[pixel + ic]! * weight!.data[tap + ic * kh * kw]!
@@ -82,11 +100,27 @@ export const conv2dOp: OpDef<Conv2dAttrs> = {
     return { shape, data, scale }
   },
 
-  onnx(writer, names, { stride, padding: [top, right, bottom, left] }, [, weight]) {
-    return writer.node('Conv', names, {
+  onnx(writer, [x, ...weights], attrs, [type, weight]) {
+    const { stride, padding } = attrs
+    const shape = seen(type!.shape, attrs)
+    const picture = cropped(writer, attrs.upsample ? resized(writer, x!, shape) : x!, shape, padding)
+    const [top, right, bottom, left] = padding.map((side) => Math.max(0, side)) as [number, number, number, number]
+    return writer.node('Conv', [picture, ...weights], {
       kernel_shape: { ints: weight!.shape.slice(2) },
       strides: { ints: [stride, stride] },
       pads: { ints: [top, left, bottom, right] },
     })
   },
+}
+
+/** Without the rows and columns that a padding below zero leaves out. */
+function cropped(writer: OnnxWriter, x: string, [, h, w]: Shape, padding: Conv2dAttrs['padding']): string {
+  if (padding.every((side) => side >= 0)) return x
+  const [top, right, bottom, left] = padding.map((side) => Math.max(0, -side)) as [number, number, number, number]
+  const [starts, ends, axes] = [
+    [top, left],
+    [h! - bottom, w! - right],
+    [2, 3],
+  ] as const
+  return writer.node('Slice', [x, writer.int64(starts), writer.int64(ends), writer.int64(axes)])
 }

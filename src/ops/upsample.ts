@@ -1,6 +1,6 @@
 // Nearest-neighbour resizing of images to a given size.
 import type { Value } from '../graph/graph.ts'
-import type { OpDef } from '../graph/op.ts'
+import type { OnnxWriter, OpDef, Shape } from '../graph/op.ts'
 import type { UpsampleAttrs } from './attrs.ts'
 import { scopeOf } from './pointwise.ts'
 import { shapeError } from './shape-error.ts'
@@ -9,6 +9,18 @@ import { elementCount } from './shapes.ts'
 /** x [n, h, w, c] → [n, height, width, c]; row y comes from row floor(y · h / height). */
 export function upsampleNearest(x: Value, height: number, width: number): Value {
   return x.graph.add(upsampleOp, [x], { height, width }, scopeOf([x]))
+}
+
+/**
+ * The ONNX form of an enlargement to `shape` by whole ratios. Resize divides in floats, which may land below a whole number; with
+ * whole ratios it is exact, and faster than gathering.
+ */
+export function resized(writer: OnnxWriter, x: string, shape: Shape): string {
+  return writer.node('Resize', [x, '', '', writer.int64(writer.shape(shape))], {
+    mode: { string: 'nearest' },
+    coordinate_transformation_mode: { string: 'asymmetric' },
+    nearest_mode: { string: 'floor' },
+  })
 }
 
 function sourceIndex(size: number, from: number): number[] {
@@ -46,15 +58,7 @@ export const upsampleOp: OpDef<UpsampleAttrs> = {
 
   onnx(writer, [x], { height, width }, [type]) {
     const [n, h, w, c] = type!.shape as [number, number, number, number]
-    // Resize divides in floats, which may land below a whole number; with whole ratios it is exact (and faster).
-    if (height % h === 0 && width % w === 0) {
-      const sizes = writer.int64([n, c, height, width])
-      return writer.node('Resize', [x!, '', '', sizes], {
-        mode: { string: 'nearest' },
-        coordinate_transformation_mode: { string: 'asymmetric' },
-        nearest_mode: { string: 'floor' },
-      })
-    }
+    if (height % h === 0 && width % w === 0) return resized(writer, x!, [n, height, width, c])
     const rows = writer.node('Gather', [x!, writer.int64(sourceIndex(height, h))], { axis: { int: 2 } })
     return writer.node('Gather', [rows, writer.int64(sourceIndex(width, w))], { axis: { int: 3 } })
   },

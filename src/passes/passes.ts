@@ -4,6 +4,7 @@ import type { Graph } from '../graph/graph.ts'
 import { shareCommonSubexpressions } from './cse.ts'
 import { removeDeadCode } from './dead-code.ts'
 import { foldConstants } from './fold-constants.ts'
+import { foldUpsample } from './fold-upsample.ts'
 import { fuseEpilogue } from './fuse-epilogue.ts'
 import { fusePointwise } from './fuse-pointwise.ts'
 import { gateProducts } from './gate.ts'
@@ -48,7 +49,10 @@ export function optimiseInParts(
   return { graph: finished(rest), prelude: prelude && finished(prelude), unfused: rest }
 }
 
-/** What comes before pointwise nodes merge: gating looks for GELU as a node of its own, merged products for what would join them. */
+/**
+ * What comes before pointwise nodes merge: gating looks for GELU as a node of its own, merged products for what would join them.
+ * Enlargements go into their convolutions here, so that a divided graph divides the small images.
+ */
 export function prepare(
   graph: Graph,
   held: readonly string[],
@@ -56,7 +60,7 @@ export function prepare(
 ): Graph {
   checkGraph(graph, 'the model code')
   const mergeProducts = (each: Graph) => mergeSiblingProducts(each, held)
-  const joining = fuse ? [gateProducts, ...(merge ? [mergeProducts] : [])] : []
+  const joining = fuse ? [gateProducts, ...(merge ? [mergeProducts] : []), foldUpsample] : []
   return run(graph, [...simplifying, ...joining, removeDeadCode], onPass)
 }
 

@@ -125,12 +125,15 @@ class Pass {
 
   private convolve({ op, inputs, attrs, scope }: Node, start: number, end: number): Value {
     const [x, ...weights] = inputs as [Value, ...Value[]]
-    const { stride, padding } = attrs as Conv2dAttrs
+    const { stride, padding, upsample = 1 } = attrs as Conv2dAttrs
     const [top, right, , left] = padding
     const first = start * stride - top
     const last = (end - 1) * stride - top + weights[0]!.shape[2]!
-    const [from, until] = [Math.max(0, first), Math.min(x.shape[1]!, last)]
-    const cut: Conv2dAttrs = { stride, padding: [from - first, right, last - until, left] }
+    // Where rows are doubled, one of a pair may lie beyond: the padding is below zero then.
+    const from = Math.max(0, Math.floor(first / upsample))
+    const until = Math.min(x.shape[1]!, Math.ceil(last / upsample))
+    const sides = [from * upsample - first, right, last - until * upsample, left] as const
+    const cut: Conv2dAttrs = { ...(attrs as Conv2dAttrs), padding: sides }
     const rows = exactly(this.rows(x, from, until), from, until)
     return this.to.graph.add(op, [rows, ...weights.map(this.to.value)], cut as never, scope)
   }

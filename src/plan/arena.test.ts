@@ -43,3 +43,25 @@ test('a tensor larger than a page is refused', () => {
     RangeError,
   )
 })
+
+test('of layouts that are as small the one of least cost is taken, of larger ones only within the room there is', () => {
+  const options = { alignment: 256, pageBytes: 1 << 20 }
+  const beside: Lifetime[] = [
+    { sizeBytes: 256, first: 0, last: 3 },
+    { sizeBytes: 512, first: 0, last: 0 },
+  ]
+  const [low, high] = [1, -1].map((sign) => placeTensors(beside, options, ({ offsets }) => sign * offsets[0]!))
+  expect([low, high]).toEqual([
+    { offsets: [0, 256], sizeBytes: 768 },
+    { offsets: [512, 0], sizeBytes: 768 },
+  ])
+
+  const staggered: Lifetime[] = [
+    { sizeBytes: 1024, first: 2, last: 4 },
+    { sizeBytes: 256, first: 0, last: 2 },
+    { sizeBytes: 512, first: 3, last: 4 },
+  ]
+  const sizeWithin = (roomBytes: number) =>
+    placeTensors(staggered, { ...options, roomBytes }, ({ sizeBytes }) => -sizeBytes).sizeBytes
+  expect([0, 1536, 1791, 1792].map(sizeWithin)).toEqual([1536, 1536, 1536, 1792])
+})

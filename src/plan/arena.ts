@@ -39,25 +39,36 @@ const orders: readonly Compare[] = [
 const comparedTensors = 2000
 
 /**
- * The smallest of several greedy layouts: tensors in some order, each into the smallest gap between those already placed
- * that live at the same time, else behind them. Of those that are as small, the one that leaves most room at the end: scratch
- * finds its place there. Raises RangeError for a tensor larger than a page.
+ * The best of several greedy layouts: tensors in some order, each into the smallest gap between those already placed that live
+ * at the same time, else behind them. The smallest is best, and of those that are as small, or fit into `roomBytes`, the one of
+ * least cost, then the one that leaves most room at the end. Raises RangeError for a tensor larger than a page.
+ * @param costOf what it costs that kernels' scratch has to do with what a layout leaves free
  */
-export function placeTensors(tensors: readonly Lifetime[], options: ArenaOptions): ArenaLayout {
-  const least = Math.ceil(liveLowerBound(tensors) / options.alignment) * options.alignment
+export function placeTensors(
+  tensors: readonly Lifetime[],
+  options: ArenaOptions & { readonly roomBytes?: number | undefined },
+  costOf: (layout: ArenaLayout) => number = () => 0,
+): ArenaLayout {
+  const { alignment, roomBytes = 0 } = options
+  const least = Math.ceil(liveLowerBound(tensors) / alignment) * alignment
   const atPeak = peakStep(tensors)
   const lives = ({ first, last }: Lifetime) => (first <= atPeak && atPeak <= last ? 1 : 0)
-  let best: { readonly layout: ArenaLayout; readonly ends: number } | undefined
+  const layouts: ArenaLayout[] = []
   // What lives at the peak comes first, too: nothing else may then take its room.
   for (const order of [...orders, (a: Lifetime, b: Lifetime) => lives(b) - lives(a) || b.sizeBytes - a.sizeBytes]) {
     const layout = placeInOrder(tensors, order, options)
-    const ends = sumOfEnds(tensors, layout)
-    const { sizeBytes } = best?.layout ?? { sizeBytes: Number.POSITIVE_INFINITY }
-    if (!best || layout.sizeBytes < sizeBytes || (layout.sizeBytes === sizeBytes && ends < best.ends))
-      best = { layout, ends }
-    if (best.layout.sizeBytes <= least && tensors.length > comparedTensors) break
+    if (!layouts.some((each) => isSame(each, layout))) layouts.push(layout)
+    if (layout.sizeBytes <= least && tensors.length > comparedTensors) break
   }
-  return best!.layout
+  const smallest = layouts.reduce((size, { sizeBytes }) => Math.min(size, sizeBytes), Number.POSITIVE_INFINITY)
+  const fitting = layouts.filter(({ sizeBytes }) => sizeBytes <= Math.max(smallest, roomBytes))
+  if (fitting.length === 1) return fitting[0]!
+  const ranked = fitting.map((layout) => ({ layout, cost: costOf(layout), ends: sumOfEnds(tensors, layout) }))
+  return ranked.sort((a, b) => a.cost - b.cost || a.ends - b.ends)[0]!.layout
+}
+
+function isSame(a: ArenaLayout, b: ArenaLayout): boolean {
+  return a.offsets.every((offset, i) => offset === b.offsets[i])
 }
 
 /** Over all steps, where the last tensor that lives then ends. */

@@ -5,13 +5,13 @@ import type { Candidate, Choice } from '../kernels/choose.ts'
 import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { isQuantised, type WeightFormat } from '../tensor/quantise.ts'
-import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
+import { type ArenaLayout, FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 import { ConstantList } from './constants.ts'
 import { floatStorage, rowLayout, storageBytes } from './layout.ts'
 import type { Memory } from './memory.ts'
 import { chooseMemory } from './order.ts'
 import { quantisableParams } from './quantised.ts'
-import { type BoundValue, bindingAlignment, type StepRequest, stepRequests } from './requests.ts'
+import { type BoundValue, bindingAlignment, stepRequests } from './requests.ts'
 import { type SharedChoices, sharedChoices } from './shared-choices.ts'
 import { operandsOf } from './views.ts'
 import { type PlannedWeight, WeightList } from './weights.ts'
@@ -98,6 +98,12 @@ export interface ArenaPlan extends Plan {
   readonly arena: readonly ArenaTensor[]
 }
 
+/** A kernel, and where its scratch would lie. */
+interface Found {
+  readonly candidate: Candidate
+  readonly scratch: ReturnType<FreeSpace['fit']>
+}
+
 const defaultPageBytes = 128 * 1024 * 1024
 
 /**
@@ -138,39 +144,57 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
   }
   const pageBytes = pageSize(graph, tensors, options)
   const arena = { alignment: bindingAlignment, pageBytes }
-  const layout = placeTensors(tensors, arena)
-  const offsets = [...layout.offsets]
-  const space = new FreeSpace(tensors, layout, arena)
-  const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
-  let arenaBytes = layout.sizeBytes
-  let largestBindingBytes = 0
-
   const requestsOf = stepRequests(memory, storageOf, capabilities, (owner) => tensorOf.has(owner))
   const ranked = options.ranked ?? sharedChoices()
   // Beside matrix units the forms that save products lose.
   const savesProducts = options.arenaBytes !== undefined && capabilities.matrixShapes.length === 0
-  type Found = {
-    readonly candidate: Pick<Candidate, 'choice' | 'cost' | 'macs' | 'scratch'>
-    readonly scratch: ReturnType<FreeSpace['fit']>
+  const requests = steps.map((node) =>
+    requestsOf(node).map((each) => {
+      const { family, request } = each
+      const preferred = options.choose?.(family, request)
+      const byCost = ranked(family, request, options.variants?.[family.op])
+      return { ...each, candidates: preferred ? [asCandidate(preferred), ...byCost] : byCost, isFree: !preferred }
+    }),
+  )
+  const near = new Map<Candidate, readonly Candidate[]>() // bands are thousands, of some tens of kinds
+  const fewestProducts = (candidates: readonly Candidate[], cheapest: Candidate): readonly Candidate[] => {
+    const known = near.get(cheapest) ?? byProducts(candidates, cheapest)
+    near.set(cheapest, known)
+    return known
   }
-  /** The first of the kernels whose scratch finds room at this step, else the one that needs the least more. */
-  const first = (candidates: readonly Found['candidate'][], step: number): Found => {
-    let best: Found | undefined
-    for (const candidate of candidates) {
-      const scratch = space.fit(step, candidate.scratch())
-      if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
-      if (scratch.end <= room) break
+  /** For each request of each step the cheapest kernel whose scratch finds room, else the one that needs the least more. */
+  const chosenIn = (layout: ArenaLayout) => {
+    const space = new FreeSpace(tensors, layout, arena)
+    const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
+    const first = (candidates: readonly Candidate[], step: number): Found => {
+      let best: Found | undefined
+      for (const candidate of candidates) {
+        const scratch = space.fit(step, candidate.scratch())
+        if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
+        if (scratch.end <= room) break
+      }
+      return best!
     }
-    return best!
+    return requests.map((all, step) =>
+      all.map(({ candidates, isFree }) => {
+        const cheapest = first(candidates, step)
+        if (!savesProducts || !isFree || cheapest.scratch.end > room) return cheapest
+        const fewest = first(fewestProducts(candidates, cheapest.candidate), step)
+        return fewest.scratch.end <= room ? fewest : cheapest
+      }),
+    )
   }
-  const choose = ({ family, request }: StepRequest, step: number) => {
-    const preferred = options.choose?.(family, request)
-    const byCost = ranked(family, request, options.variants?.[family.op])
-    const cheapest = first(preferred ? [asCandidate(preferred), ...byCost] : byCost, step)
-    const found = savesProducts && !preferred ? first(byProducts(byCost, cheapest.candidate), step) : cheapest
-    const { candidate, scratch } = found.scratch.end <= room ? found : cheapest
-    return { choice: candidate.choice(), scratch }
-  }
+  const costOf = (layout: ArenaLayout) =>
+    chosenIn(layout)
+      .flatMap((all, step) =>
+        all.map(({ candidate }) => (savesProducts ? macsOf(steps[step]!, candidate) : candidate.cost)),
+      )
+      .reduce((sum, cost) => sum + cost, 0)
+  const layout = placeTensors(tensors, { ...arena, roomBytes: options.arenaBytes }, costOf)
+  const chosenKernels = chosenIn(layout)
+  const offsets = [...layout.offsets]
+  let arenaBytes = layout.sizeBytes
+  let largestBindingBytes = 0
   const weights = new WeightList(storageOf)
   const constants = new ConstantList()
   const locate = ({ value, start, end }: BoundValue): Location => {
@@ -183,8 +207,9 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
     return { kind: 'arena', offset, bytes: end - start }
   }
   const planned = steps.map((node, step): PlannedStep => {
-    const chosen = requestsOf(node).map((each) => {
-      const { choice, scratch } = choose(each, step)
+    const chosen = requests[step]!.map((each, at) => {
+      const { candidate, scratch } = chosenKernels[step]![at]!
+      const choice = candidate.choice()
       choice.kernel.scratch.forEach((sizeBytes, i) => {
         largestBindingBytes = Math.max(largestBindingBytes, sizeBytes)
         tensors.push({ label: `${node.output.name} scratch ${i}`, sizeBytes, first: step, last: step })
@@ -226,7 +251,7 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
       node,
       variant: [...new Set(chosen.map(({ choice }) => choice.variant))].join(' + '),
       dispatches,
-      macs: chosen[0]?.choice.macs ?? node.op.cost(node.inputs, node.attrs as never, node.output).macs,
+      macs: macsOf(node, chosen[0]?.choice),
       bytesMoved:
         tensorsMoved.reduce((sum, v) => sum + storageBytes(v.shape, storageOf(v)), 0) +
         [...bound].reduce((sum, index) => sum + weights.all[index]!.bytes, 0) +
@@ -303,12 +328,20 @@ function tooLarge(graph: Graph, what: string, bytes: number, most: number, fix: 
 }
 
 /**
- * Those of up to three times the lowest cost first, the fewest products in front. Of bands, many and small, launches are most of an
+ * Those of up to three times the cost of the cheapest that fits, the fewest products first. Of bands, many and small, launches are most of an
  * estimate; counts of products are certain, and where memory is short they are what is paid with.
  */
 function byProducts(candidates: readonly Candidate[], cheapest: Pick<Candidate, 'cost'>): readonly Candidate[] {
   const macs = ({ macs = Number.POSITIVE_INFINITY }: Candidate) => macs
   return candidates.filter(({ cost }) => cost <= 3 * cheapest.cost).sort((a, b) => macs(a) - macs(b) || 0)
+}
+
+/** Those of the kernel, where they are not the op's own. */
+function macsOf(
+  { op, inputs, attrs, output }: Node,
+  kernel: { readonly macs?: number | undefined } | undefined,
+): number {
+  return kernel?.macs ?? op.cost(inputs, attrs as never, output).macs
 }
 
 function asCandidate(choice: Choice): Candidate {

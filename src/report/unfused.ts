@@ -69,7 +69,8 @@ const reasons: Readonly<Record<string, string>> = {
     'the first value needs the mean and variance of a whole row, which the kernel before it spreads over workgroups; it has few rows, or what reads it is no product that normalises what it loads',
   rowMoments:
     'the product behind it normalises what it loads, by the mean and variance of whole rows, which the kernel before it spreads over workgroups',
-  upsample: 'no convolution reads its input at another size than the one it is stored in',
+  upsample:
+    'it is no doubling, or not only a convolution of several pixels reads it: these alone double what they read',
   slice: 'the slice does not begin or end at a group of four channels, so it cannot be a view',
   embedding: 'rows are gathered by token before anything is computed',
 }

@@ -11,13 +11,20 @@ function conv(
   [n, h, w, c]: [number, number, number, number],
   o: number,
   kernel: number | [number, number],
-  options: { stride?: number; padding?: number | Padding; bias?: boolean; epilogue?: OpCase['epilogue'] } = {},
+  options: {
+    stride?: number
+    padding?: number | Padding
+    upsample?: 2
+    bias?: boolean
+    epilogue?: OpCase['epilogue']
+  } = {},
 ): OpCase {
-  const { stride = 1, padding = 0, bias = true, epilogue } = options
+  const { stride = 1, padding = 0, upsample, bias = true, epilogue } = options
   const [kh, kw] = typeof kernel === 'number' ? [kernel, kernel] : kernel
   const attrs: Conv2dAttrs = {
     stride,
     padding: typeof padding === 'number' ? [padding, padding, padding, padding] : padding,
+    ...(upsample && { upsample }),
   }
   const inputs = [{ shape: [n, h, w, c] }, weight([o, c, kh, kw], c * kh * kw), ...(bias ? [vector(o)] : [])]
   return { name, op: 'conv2d', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
@@ -75,4 +82,23 @@ export const cases: readonly OpCase[] = [
   conv('1×1, residual and silu', [1, 5, 5, 16], 20, 1, {
     epilogue: { expr: siluExpr(residual), inputs: [{ shape: [1, 5, 5, 20] }] },
   }),
+  conv('3×3 of a doubled pixel', [1, 1, 1, 3], 5, 3, { padding: 1, upsample: 2 }),
+  conv('3×3 doubled, odd sizes and tails', [1, 3, 5, 6], 10, 3, { padding: 1, upsample: 2 }),
+  conv('3×3 doubled, tiles with tails', [1, 9, 7, 36], 68, 3, { padding: 1, upsample: 2 }),
+  conv('3×3 doubled, unet level', [2, 4, 4, 96], 128, 3, { padding: 1, upsample: 2 }),
+  conv('3×3 doubled, batch 2, residual', [2, 3, 5, 8], 12, 3, {
+    padding: 1,
+    upsample: 2,
+    epilogue: { expr: residual, inputs: [{ shape: [2, 6, 10, 12] }] },
+  }),
+  conv('3×3 doubled, no padding above and left', [2, 5, 3, 7], 6, 3, {
+    padding: [0, 1, 1, 0],
+    upsample: 2,
+    bias: false,
+  }),
+  conv('3×3 doubled, a band between pairs of rows', [1, 4, 6, 16], 16, 3, { padding: [-1, 1, -1, 1], upsample: 2 }),
+  conv('3×3 doubled, half a pixel off on all sides', [2, 5, 4, 5], 4, 3, { padding: -1, upsample: 2 }),
+  conv('stride 2 doubled', [1, 4, 5, 6], 9, 3, { stride: 2, padding: 1, upsample: 2 }),
+  conv('1×1 doubled', [1, 3, 4, 8], 12, 1, { upsample: 2 }),
+  conv('2×2 and a row left out below', [1, 5, 6, 4], 8, 2, { padding: [0, 1, -1, 0] }),
 ]

@@ -14,6 +14,7 @@ import { add, gelu, mul, pointwise, silu } from '../../src/ops/pointwise.ts'
 import { reshape } from '../../src/ops/reshape.ts'
 import { broadcastIndex, elementCount } from '../../src/ops/shapes.ts'
 import { slice } from '../../src/ops/slice.ts'
+import { upsampleNearest } from '../../src/ops/upsample.ts'
 import { normaliseOnLoad } from '../../src/passes/normalise-on-load.ts'
 import { optimise } from '../../src/passes/passes.ts'
 
@@ -104,6 +105,7 @@ function pointwiseGraph(steps: readonly Step[]): Graph {
 
 const modules = {
   conv: (g: Scope, x: Value) => conv2d(g, x, 4, { kernel: 3, padding: 1 }),
+  enlarged: (g: Scope, x: Value) => conv2d(g, upsampleNearest(x, 6, 6), 4, { kernel: 3, stride: 2, padding: 1 }),
   narrow: (g: Scope, x: Value) => conv2d(g, x, 4, { kernel: 1, bias: false }),
   linear: (g: Scope, x: Value) => reshape(linear(g, reshape(x, [1, 9, 4]), 4), x.shape),
   norm: (g: Scope, x: Value) => groupNorm(g, x, { groups: 2, epsilon: 1e-5 }),

@@ -13,7 +13,7 @@ import { estimate } from '../matmul/cost.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable } from '../wgsl/io.ts'
 import { sizeText as size } from '../wgsl/number.ts'
-import { convProblemOf, convText, prepareConv } from './problem.ts'
+import { convProblemOf, convText, prepareConv, storedIndex } from './problem.ts'
 
 /** Whether a subgroup can share this convolution's loads. */
 export function broadcastsConv(request: Request<Conv2dAttrs>): boolean {
@@ -44,7 +44,8 @@ export const broadcastConv: Variant<Conv2dAttrs, BroadcastParams> = {
 }
 
 function emitBroadcast(request: Request<Conv2dAttrs>, { rowsPerLane, groups }: BroadcastParams): Kernel {
-  const { n, h, w, c4, oh, ow, o4, kh, kw, stride, top, left } = convProblemOf(request)
+  const problem = convProblemOf(request)
+  const { n, h, w, storedH, storedW, c4, oh, ow, o4, kh, kw, stride, top, left } = problem
   const { limits, subgroupSize } = request.capabilities
   const lanes = subgroupSize[0]
   const rows = rowsPerLane * lanes
@@ -70,9 +71,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(subgroup_invocation_id) 
     .join('\n  ')}
   ${eachOfMine(
     (q) => `let pixel${q} = min(r0 + ${q * lanes}u + lane, ${size(pixels - 1)});
-  let x${q} = i32(pixel${q} % ${size(ow)} * ${size(stride)}) - i32(${size(left)});
-  let y${q} = i32(pixel${q} / ${size(ow)} % ${size(oh)} * ${size(stride)}) - i32(${size(top)});
-  let n${q} = pixel${q} / ${size(ow * oh)} * ${size(h)};`,
+  let x${q} = i32(pixel${q} % ${size(ow)} * ${size(stride)}) - i32(${size(left >>> 0)});
+  let y${q} = i32(pixel${q} / ${size(ow)} % ${size(oh)} * ${size(stride)}) - i32(${size(top >>> 0)});
+  let n${q} = pixel${q} / ${size(ow * oh)} * ${size(storedH)};`,
   )}
   ${results.map((s) => `var ${s} = vec4<f32>();`).join('\n  ')}
   for (var tap = 0u; tap < ${size(kh * kw)}; tap++) {
@@ -82,7 +83,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(subgroup_invocation_id) 
       (
         q,
       ) => `let inside${q} = y${q} + ky >= 0 && y${q} + ky < i32(${size(h)}) && x${q} + kx >= 0 && x${q} + kx < i32(${size(w)});
-    let p${q} = select(0u, ((n${q} + u32(y${q} + ky)) * ${size(w)} + u32(x${q} + kx)) * ${size(stride4)}, inside${q});`,
+    let p${q} = select(0u, ((n${q} + ${storedIndex(problem, `u32(y${q} + ky)`)}) * ${size(storedW)} + ${storedIndex(problem, `u32(x${q} + kx)`)}) * ${size(stride4)}, inside${q});`,
     )}
     let firstB = tap * ${size(c4 * 4 * o4)};
     for (var t = 0u; t < ${size(c4)}; t++) {

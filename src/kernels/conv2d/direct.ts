@@ -12,7 +12,7 @@ import { splitGrid } from '../wgsl/grid.ts'
 import { bindable } from '../wgsl/io.ts'
 import { sizeText as size } from '../wgsl/number.ts'
 import { broadcastsConv } from './broadcast.ts'
-import { type ConvProblem, convProblemOf, convText, prepareConv } from './problem.ts'
+import { type ConvProblem, convProblemOf, convText, prepareConv, storedIndex } from './problem.ts'
 
 export interface DirectConvParams {
   /** Output pixels of a strip, output groups of four channels. */
@@ -78,12 +78,19 @@ export const directConv: Variant<Conv2dAttrs, DirectConvParams> = {
 }
 
 /** A column of the input: where it lies, `p`, and whether it lies inside, `in`, where that is open. */
-function columnText(name: string, column: string, mayBeOutside: boolean, w: number, stride4: number): string[] {
-  if (!mayBeOutside) return [`let p${name} = u32(${column}) * ${size(stride4)};`]
+function columnText(
+  problem: ConvProblem,
+  name: string,
+  column: string,
+  mayBeOutside: boolean,
+  stride4: number,
+): string[] {
+  const { w } = problem
+  if (!mayBeOutside) return [`let p${name} = ${storedIndex(problem, `u32(${column})`)} * ${size(stride4)};`]
   return [
     `let c${name} = ${column};`,
     `let in${name} = c${name} >= 0 && c${name} < i32(${size(w)});`,
-    `let p${name} = u32(clamp(c${name}, 0, i32(${size(w - 1)}))) * ${size(stride4)};`,
+    `let p${name} = ${storedIndex(problem, `u32(clamp(c${name}, 0, i32(${size(w - 1)})))`)} * ${size(stride4)};`,
   ]
 }
 
@@ -107,7 +114,7 @@ function writtenTaps(problem: ConvProblem, stride4: number, stripsX: number, { p
     ]),
   )
   return {
-    before: columns.flatMap((j) => columnText(`${j}`, `first + ${j}`, mayBeOutside(j), w, stride4)),
+    before: columns.flatMap((j) => columnText(problem, `${j}`, `first + ${j}`, mayBeOutside(j), stride4)),
     line: `for (var t = 0u; t < ${size(c4)}; t++) {
       let tap = (ky * ${size(kw * c4 * 4)} + t * 4u) * ${size(o4)};
       ${[...columns.map((j) => columnLoad(`${j}`, mayBeOutside(j))), ...products].join('\n      ')}
@@ -116,7 +123,8 @@ function writtenTaps(problem: ConvProblem, stride4: number, stripsX: number, { p
 }
 
 /** The same as a loop over kx: each tap loads its own columns. */
-function loopedTaps({ w, c4, o4, kw, stride }: ConvProblem, stride4: number, { pixels, groups }: DirectConvParams) {
+function loopedTaps(problem: ConvProblem, stride4: number, { pixels, groups }: DirectConvParams) {
+  const { c4, o4, kw, stride } = problem
   const columns = range(pixels)
   const products = range(4).flatMap((j) =>
     range(groups).flatMap((g) => [
@@ -127,7 +135,7 @@ function loopedTaps({ w, c4, o4, kw, stride }: ConvProblem, stride4: number, { p
   return {
     before: [],
     line: `for (var kx = 0u; kx < ${size(kw)}; kx++) {
-      ${columns.flatMap((i) => columnText(`${i}`, `first + ${i * stride} + i32(kx)`, true, w, stride4)).join('\n      ')}
+      ${columns.flatMap((i) => columnText(problem, `${i}`, `first + ${i * stride} + i32(kx)`, true, stride4)).join('\n      ')}
       for (var t = 0u; t < ${size(c4)}; t++) {
         let tap = ((ky * ${size(kw)} + kx) * ${size(c4 * 4)} + t * 4u) * ${size(o4)};
         ${[...columns.map((i) => columnLoad(`${i}`, true)), ...products].join('\n        ')}
@@ -139,7 +147,7 @@ function loopedTaps({ w, c4, o4, kw, stride }: ConvProblem, stride4: number, { p
 function emitDirect(request: Request<Conv2dAttrs>, params: DirectConvParams): Kernel {
   const { pixels, groups, lanesN, lanesM, taps } = params
   const problem = convProblemOf(request)
-  const { n, h, w, oh, ow, o4, kh, stride, top, left } = problem
+  const { n, h, storedH, storedW, oh, ow, o4, kh, stride, top, left } = problem
   const { stride4 } = request.inputs[0]!
   const stripsX = Math.ceil(ow / pixels)
   const strips = n * oh * stripsX
@@ -173,7 +181,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid
   let firstY = i32(oy * ${stride}u) - ${top};
   let endY = u32(clamp(i32(${size(h)}) - firstY, 0, ${kh}));
   for (var ky = u32(max(-firstY, 0)); ky < endY; ky++) {
-    let line = (image * ${size(h)} + u32(firstY + i32(ky))) * ${size(w * stride4)};
+    let line = (image * ${size(storedH)} + ${storedIndex(problem, 'u32(firstY + i32(ky))')}) * ${size(storedW * stride4)};
     ${line}
   }
   let row = (image * ${size(oh)} + oy) * ${size(ow)} + x0;

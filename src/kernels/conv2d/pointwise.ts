@@ -21,8 +21,9 @@ export function pointwiseConv<P>(product: Variant<MatmulAttrs, P>): Variant<Conv
     name: `pointwise-${product.name}`,
     tunings: product.tunings,
     supports(request, params) {
-      const { kh, kw, stride } = convProblemOf(request)
-      const plain = kh === 1 && kw === 1 && stride === 1 && request.attrs.padding.every((side) => side === 0)
+      const { kh, kw, stride, upsample } = convProblemOf(request)
+      const plain =
+        kh === 1 && kw === 1 && stride === 1 && upsample === 1 && request.attrs.padding.every((side) => side === 0)
       return plain && request.inputs[1]!.space === 'weight' && product.supports(asProduct(request), params)
     },
     cost: (request, params) => product.cost(asProduct(request), params),

@@ -7,8 +7,13 @@ import { type Io, ioText, requestOperands } from '../wgsl/io.ts'
 
 export interface ConvProblem {
   readonly n: number
+  /** The picture that the kernel slides over: with `upsample`, x enlarged. */
   readonly h: number
   readonly w: number
+  /** x as it is stored, `upsample` times as small. */
+  readonly storedH: number
+  readonly storedW: number
+  readonly upsample: 1 | 2
   readonly c: number
   readonly c4: number
   readonly oh: number
@@ -25,13 +30,17 @@ export interface ConvProblem {
 
 export function convProblemOf({ attrs, inputs, output }: Request<Conv2dAttrs>): ConvProblem {
   const [x, weight, bias] = inputs
-  const [n, h, w, c] = x!.shape as [number, number, number, number]
+  const [n, storedH, storedW, c] = x!.shape as [number, number, number, number]
+  const { upsample = 1 } = attrs
   const [o, , kh, kw] = weight!.shape as [number, number, number, number]
   const [, oh, ow] = output.shape as [number, number, number, number]
   return {
     n,
-    h,
-    w,
+    h: storedH * upsample,
+    w: storedW * upsample,
+    storedH,
+    storedW,
+    upsample,
     c,
     c4: Math.ceil(c / 4),
     oh,
@@ -45,6 +54,11 @@ export function convProblemOf({ attrs, inputs, output }: Request<Conv2dAttrs>): 
     left: attrs.padding[3],
     bias: bias !== undefined,
   }
+}
+
+/** The row or column of x as it is stored that is `index` (a u32) of the picture that the kernel slides over. */
+export function storedIndex({ upsample }: ConvProblem, index: string): string {
+  return upsample === 2 ? `(${index} >> 1u)` : index
 }
 
 /** The product that a convolution is: a row an output pixel, k over (ky, kx, c). */

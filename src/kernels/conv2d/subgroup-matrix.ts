@@ -14,7 +14,7 @@ import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWi
 import { partialBytes, sumSplits } from '../matmul/splits.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands, wideLoad } from '../wgsl/io.ts'
-import { convFinishText, convProblemOf, prepareConv } from './problem.ts'
+import { convFinishText, convProblemOf, prepareConv, storedIndex } from './problem.ts'
 
 const names = ['x', 'weight', 'bias']
 
@@ -43,7 +43,8 @@ export const subgroupMatrixConv: Variant<Conv2dAttrs, MatrixParams> = {
 }
 
 function emit(request: Request<Conv2dAttrs>, params: MatrixParams): Kernel {
-  const { h, w, c, oh, ow, o4, kw, stride, top, left } = convProblemOf(request)
+  const problem = convProblemOf(request)
+  const { h, w, storedH, storedW, c, oh, ow, o4, kw, stride, top, left } = problem
   const sizes = productSizes(request)
   const split = params.splits > 1
   const grid = splitGrid(matrixTiles(params, sizes).workgroups, request.capabilities.limits)
@@ -52,7 +53,7 @@ function emit(request: Request<Conv2dAttrs>, params: MatrixParams): Kernel {
   const product: MatrixProduct = {
     ...sizes,
     grid,
-    rowSetup: (i) => `let image${i} = row${i} / ${oh * ow}u * ${h * w}u;
+    rowSetup: (i) => `let image${i} = row${i} / ${oh * ow}u * ${storedH * storedW}u;
 let y${i} = i32(row${i} / ${ow}u % ${oh}u * ${stride}u) - ${top};
 let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
     loadA: (i, column) =>
@@ -62,7 +63,7 @@ let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
   const patch = `fn patchUnits(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
   var value = vec4<u32>();
   if (y >= 0 && y < ${h} && x >= 0 && x < ${w}) {
-    value = buffer_x[${x.offset4 / 2}u + (image + u32(y) * ${w}u + u32(x)) * ${x.stride4 / 2}u + unit];
+    value = buffer_x[${x.offset4 / 2}u + (image + ${storedIndex(problem, 'u32(y)')} * ${storedW}u + ${storedIndex(problem, 'u32(x)')}) * ${x.stride4 / 2}u + unit];
   }
   return value;
 }`

@@ -15,7 +15,7 @@ import {
 } from '../matmul/tiled-text.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
-import { type ConvProblem, convFinishText, convProblemOf, prepareConv, productOf } from './problem.ts'
+import { type ConvProblem, convFinishText, convProblemOf, prepareConv, productOf, storedIndex } from './problem.ts'
 
 const names = ['x', 'weight', 'bias']
 
@@ -44,14 +44,14 @@ export const tiledConv: Variant<Conv2dAttrs, SplitParams> = {
 
 /** The loads of a convolution as a product, as elements of their storage: patches, zero outside the image, and packed weights. */
 function convLoads(problem: ConvProblem, request: Request<Conv2dAttrs>, variable: Io['variable']): string {
-  const { h, w, oh, ow, o4, kw, c4, stride, top, left } = problem
+  const { h, w, storedH, storedW, oh, ow, o4, kw, c4, stride, top, left } = problem
   const [x, weight] = request.inputs as [Operand, Operand]
   const element = elementType[x.storage]
   const quantised = stagedStorage(weight) !== weight.storage
   const place = `k * ${o4}u + group`
   return `fn pixelAt(image: u32, y: i32, x: i32, channels: u32) -> ${element} {
   let inside = (u32(y) < ${h}u) & (u32(x) < ${w}u); // below 0 is far above, and no branch is taken
-  let place = (image + u32(y) * ${w}u + u32(x)) * ${x.stride4}u + channels;
+  let place = (image + ${storedIndex(problem, 'u32(y)')} * ${storedW}u + ${storedIndex(problem, 'u32(x)')}) * ${x.stride4}u + channels;
   let value = ${variable.x}[${x.offset4}u + select(0u, place, inside)];
   return select(${element}(), value, inside);
 }
@@ -59,7 +59,7 @@ fn tileA(batch: u32, row: u32, kg: u32) -> ${element} {
   let tap = kg / ${c4}u;
   let y = i32(row / ${ow}u % ${oh}u * ${stride}u + tap / ${kw}u) - ${top};
   let x = i32(row % ${ow}u * ${stride}u + tap % ${kw}u) - ${left};
-  return pixelAt(row / ${oh * ow}u * ${h * w}u, y, x, kg % ${c4}u);
+  return pixelAt(row / ${oh * ow}u * ${storedH * storedW}u, y, x, kg % ${c4}u);
 }
 fn tileB(batch: u32, half: u32, k: u32, group: u32) -> ${elementType[stagedStorage(weight)]} {
   return ${quantised ? `at_weight(${place})` : `${variable.weight}[${weight.offset4}u + ${place}]`};
@@ -67,10 +67,11 @@ fn tileB(batch: u32, half: u32, k: u32, group: u32) -> ${elementType[stagedStora
 }
 
 /** `tileA` where four rows are pixels of one line. Where a step of k lies within one tap, all invocations share the tap. */
-function pixelsOfLine({ h, w, oh, ow, kw, c4, stride, top, left }: ConvProblem, { tileK }: SplitParams): FourRows {
+function pixelsOfLine(problem: ConvProblem, { tileK }: SplitParams): FourRows {
+  const { storedH, storedW, oh, ow, kw, c4, stride, top, left } = problem
   return {
     setup: (i, group) => `let line${i} = ${group} / ${ow / 4}u;
-  let image${i} = line${i} / ${oh}u * ${h * w}u;
+  let image${i} = line${i} / ${oh}u * ${storedH * storedW}u;
   let y${i} = i32(line${i} % ${oh}u * ${stride}u) - ${top};
   let x${i} = i32(${group} % ${ow / 4}u * ${4 * stride}u) - ${left};`,
     load(i, c, { kg, t, column }) {

@@ -2,7 +2,7 @@
 // neighbours take neighbouring channels. All arithmetic is f32. Sizes and places come from data: chunks, slices and layers share
 // texts, which are long and would take drivers a minute to compile one by one.
 import type { Conv2dAttrs } from '../../ops/attrs.ts'
-import { convFinishText } from '../conv2d/problem.ts'
+import { convFinishText, storedIndex } from '../conv2d/problem.ts'
 import type { Dispatch, Request } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { ioText, type NamedOperand, type NamedScratch, requestOperands } from '../wgsl/io.ts'
@@ -75,7 +75,7 @@ const placeText = `let tile = sizes.first + item;
 /** V = Bᵀ d B of tiles, zero outside the picture. */
 export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
   const { request, problem, part, params } = job
-  const { m, t, bt, h, w, c4, top, left, tilesX, tilesY } = problem
+  const { m, t, bt, h, w, storedW, c4, top, left, tilesX, tilesY } = problem
   const { stride4, offset4 } = request.inputs[0]!
   // Which rows and columns of a tile can lie outside at all is known here.
   const beyond = (i: number, before: number, tiles: number, size: number) =>
@@ -86,9 +86,9 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
         ? (['y0', top, tilesY, h, 'sizes.h', 'sizes.rowStride'] as const)
         : (['x0', left, tilesX, w, 'sizes.w', 'sizes.stride'] as const)
     return beyond(i, before, tiles, size)
-      ? `let ${kind}${i} = u32(clamp(${start} + ${i}, 0, i32(${extent}) - 1)) * ${stride};
+      ? `let ${kind}${i} = ${storedIndex(problem, `u32(clamp(${start} + ${i}, 0, i32(${extent}) - 1))`)} * ${stride};
   let ${kind}In${i} = ${start} + ${i} >= 0 && ${start} + ${i} < i32(${extent});`
-      : `let ${kind}${i} = u32(${start} + ${i}) * ${stride};`
+      : `let ${kind}${i} = ${storedIndex(problem, `u32(${start} + ${i})`)} * ${stride};`
   }
   const load = (i: number, j: number) => {
     const value = `at_x(base + row${i} + column${j})`
@@ -102,7 +102,7 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
   const sets = rowSets(t, 'inputs', params.split)
   const sizes = {
     ...{ items: count, groups: c4, first, tilesX, tilesY, h, w },
-    ...{ offset: offset4, stride: stride4, rowStride: w * stride4, plane: part.tiles * c4 },
+    ...{ offset: offset4, stride: stride4, rowStride: storedW * stride4, plane: part.tiles * c4 },
   }
   const { declarations, main, ...rest } = entry(job, placedByData(request, 'x'), v, sizes, sets.length)
   const wgsl = `${declarations}
@@ -110,7 +110,7 @@ ${main}
   ${placeText}
   let y0 = i32(tileY * ${m}u) - ${top};
   let x0 = i32(tileX * ${m}u) - ${left};
-  let base = sizes.offset + image * sizes.h * sizes.rowStride + group;
+  let base = sizes.offset + image * ${storedIndex(problem, 'sizes.h')} * sizes.rowStride + group;
   let at = item * sizes.groups + group;
   ${range(t)
     .flatMap((i) => [axis(i, 'row'), axis(i, 'column')])
