@@ -30,7 +30,6 @@ const planning = performance.now()
 const { graph, prelude } = optimiseInParts(
   unet2DCondition(config, { batch: 2, height: size, width: size, timesteps: 1 }),
   ['encoder_hidden_states'],
-  { normaliseOnLoad: values.kind === 'gpu' },
 )
 const plans = [graph, ...(prelude ? [prelude] : [])].map((part) =>
   planGraph(part, { dtype: 'f16', capabilities: capabilitiesOf(device) }),

@@ -1,5 +1,5 @@
 // One model's denoising on a GPU: load time, milliseconds a guided step, milliseconds by kernel. Full-size weights are
-// written by tools/make-full-size. Usage: step.js <folder> [--browser] [--profile FILE] [--variants op=name,...] [--norms-apart]
+// written by tools/make-full-size. Usage: step.js <folder> [--browser] [--profile FILE] [--variants op=name,...] [--norms-on-load]
 // [--json FILE]
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -23,7 +23,7 @@ const { positionals, values } = parseArgs({
     profile: { type: 'string' },
     json: { type: 'string' },
     variants: { type: 'string' },
-    'norms-apart': { type: 'boolean', default: false },
+    'norms-on-load': { type: 'boolean', default: false },
     size: { type: 'string', default: '64' },
     kind: { type: 'string', default: 'gpu' },
     adapter: { type: 'string' },
@@ -71,7 +71,7 @@ async function load(name: keyof typeof graphs): Promise<WebGpuSession> {
   const before = performance.now()
   const source = await openComponent(files, components[name])
   const { graph, prelude, frugal } = optimised(graphs[name](), held[name], {
-    normaliseOnLoad: executor.normalisesOnLoad && !values['norms-apart'],
+    normaliseOnLoad: values['norms-on-load'],
   })
   const built = performance.now()
   const session = (await executor.load(graph, source, { dtype: 'f16', prelude, frugal })) as WebGpuSession

@@ -69,7 +69,7 @@ interface Job {
   count: number
 }
 const jobs = new Map<string, Job>()
-planGraph(optimise(graph, { normaliseOnLoad: device.description.kind === 'gpu' }), {
+planGraph(optimise(graph), {
   dtype: values.dtype as 'f16' | 'f32',
   capabilities: capabilitiesOf(device),
   choose(family, request) {

@@ -6,6 +6,7 @@ import { oneOfFor } from './arguments.ts'
 export interface OptimisationFlags {
   /** Commander's form of --no-fusion: true unless it was given. */
   readonly fusion: boolean
+  readonly normsOnLoad?: boolean
   readonly winograd: boolean
   readonly matrixUnits: boolean
   readonly attention?: (typeof attentionKinds)[number]
@@ -14,6 +15,7 @@ export interface OptimisationFlags {
 export function addOptimisationOptions(command: Command): Command {
   return command
     .option('--no-fusion', 'every layer of the model stays a kernel of its own')
+    .option('--norms-on-load', 'products normalise what they load: fewer bytes moved, more arithmetic')
     .option('--no-winograd', 'convolutions multiply every weight with every pixel')
     .option('--no-matrix-units', 'vector units alone, as in browsers')
     .option(
@@ -23,6 +25,7 @@ export function addOptimisationOptions(command: Command): Command {
     )
 }
 
-export function optimisationsOf({ fusion, winograd, matrixUnits, attention }: OptimisationFlags): Optimisations {
-  return { fusion, winograd, matrixUnits, attention }
+export function optimisationsOf(flags: OptimisationFlags): Optimisations {
+  const { fusion, normsOnLoad, winograd, matrixUnits, attention } = flags
+  return { fusion, normsOnLoad, winograd, matrixUnits, attention }
 }

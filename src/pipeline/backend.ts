@@ -8,12 +8,12 @@ import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { webgpuExecutor } from '../run/webgpu/executor.ts'
 import type { Backend } from './backend-contract.ts'
 import { checkMemory, optimised } from './memory-limit.ts'
-import type { Optimisations } from './optimisations.ts'
+import { type Optimisations, passOptions } from './optimisations.ts'
 
 export function webgpuBackend(device: Device, optimisations: Optimisations = {}): Backend {
   const ranked = sharedChoices(switchedOff(optimisations))
   const executor = webgpuExecutor(device, { ranked })
-  const passes = { fuse: optimisations.fusion, normaliseOnLoad: executor.normalisesOnLoad }
+  const passes = passOptions(optimisations)
   return {
     device: { kind: device.description.kind, name: device.description.name },
     executor,

@@ -1,5 +1,6 @@
 // The model's loaded components: each is loaded when it is first needed, or before where the executor can, kept for the next
 // picture, and loaded anew when another shape is asked for.
+import type { OptimiseOptions } from '../passes/passes.ts'
 import type { Executor, Session } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WeightFormat } from '../tensor/quantise.ts'
@@ -52,8 +53,7 @@ export interface ComponentSettings {
   readonly memoryBytes?: number | undefined
   /** As the files have them unless said. */
   readonly weights?: WeightFormat | undefined
-  /** Whether nodes may be fused (true unless said). */
-  readonly fuse?: boolean | undefined
+  readonly passes?: OptimiseOptions | undefined
 }
 
 export class LoadedComponents {
@@ -189,16 +189,15 @@ export class LoadedComponents {
       () => {},
     )
     const start = performance.now()
-    const { files, executor, dtype, memoryBytes: bytes, weights, fuse } = this.settings
+    const { files, executor, dtype, memoryBytes: bytes, weights, passes = {} } = this.settings
     const graph = request.graph()
     const source = await openComponent(files, folder as Component)
     try {
       const unknown = checkParams(graph.params.values(), source)
       this.warnOfUnknown(request, source.label, unknown, context.emit)
       // ONNX Runtime maps weights from their files as they are; joined ones would have to be read into memory.
-      const merge = executor.name === 'onnx' ? false : fuse
-      const { normalisesOnLoad: normaliseOnLoad } = executor
-      const parts = optimised(graph, request.held, { fuse, merge, normaliseOnLoad })
+      const merge = executor.name === 'onnx' ? false : passes.fuse
+      const parts = optimised(graph, request.held, { ...passes, merge })
       const session = await executor.load(parts.graph, source, {
         prelude: parts.prelude,
         frugal: parts.frugal,

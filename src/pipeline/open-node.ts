@@ -10,7 +10,7 @@ import type { Backend } from './backend-contract.ts'
 import { leastHostBytes } from './host-memory.ts'
 import { checkMemory } from './memory-limit.ts'
 import { type CommonOptions, openTextToImage } from './open.ts'
-import { type Optimisations, refuseKernelSwitches } from './optimisations.ts'
+import { type Optimisations, passOptions, refuseKernelSwitches } from './optimisations.ts'
 import type { TextToImage } from './text-to-image.ts'
 
 export const deviceChoices = ['auto', 'gpu', 'cpu', 'software'] as const
@@ -90,14 +90,14 @@ function whyCpu(adapters: readonly AdapterReport[]): string {
 }
 
 /** ONNX Runtime on this machine's CPU. */
-export async function cpuBackend({ fusion: fuse }: Optimisations = {}): Promise<Backend> {
+export async function cpuBackend(optimisations: Optimisations = {}): Promise<Backend> {
   const executor = await onnxExecutor()
   return {
     device: { kind: 'cpu', name: executor.description },
     executor,
     dtype: 'f32',
     obstacle: (dtype, memoryBytes) => (graph, use) => {
-      if (memoryBytes !== undefined) checkMemory(graph, use, dtype, memoryBytes, { fuse })
+      if (memoryBytes !== undefined) checkMemory(graph, use, dtype, memoryBytes, passOptions(optimisations))
       const [needed, there] = [leastHostBytes(graph), totalmem()]
       return needed > there
         ? `${graph.name} needs more than ${gigabytes(needed)} of memory on the CPU, this machine has ${gigabytes(there)}`

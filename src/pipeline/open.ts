@@ -5,7 +5,7 @@ import type { WeightFormat } from '../tensor/quantise.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import type { Backend } from './backend-contract.ts'
 import { openModel } from './model.ts'
-import { checkOptimisations, type Optimisations } from './optimisations.ts'
+import { checkOptimisations, type Optimisations, passOptions } from './optimisations.ts'
 import { sizeCheck } from './size-limit.ts'
 import { checkKind, TextToImage } from './text-to-image.ts'
 import { checkWeightFormat } from './weight-formats.ts'
@@ -58,7 +58,7 @@ export async function openTextToImage(
     memoryBytes,
     weights,
     keepLoaded,
-    fuse: optimisations.fusion,
+    passes: passOptions(optimisations),
     checkSize: sizeCheck(model, obstacle, { dtype, executor: backend.executor }),
   })
 }

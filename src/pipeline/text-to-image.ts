@@ -2,6 +2,7 @@
 import { PhospheneError } from '../error.ts'
 import { toPicture } from '../image/pixels.ts'
 import { encodePng } from '../image/png.ts'
+import type { OptimiseOptions } from '../passes/passes.ts'
 import { throwIfAborted } from '../run/aborted.ts'
 import type { Executor } from '../run/executor.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
@@ -32,8 +33,8 @@ export interface TextToImageParts {
   readonly weights?: WeightFormat | undefined
   /** Whether components stay loaded when a picture no longer needs them (true unless given). */
   readonly keepLoaded?: boolean | undefined
-  /** Whether nodes of the graphs may be fused (true unless given). */
-  readonly fuse?: boolean | undefined
+  /** How the graphs are optimised. */
+  readonly passes?: OptimiseOptions | undefined
   /** Raises 'options/size' or 'plan/too-large' where a job does not fit this executor; nothing is loaded yet. */
   readonly checkSize?: ((job: Job) => void) | undefined
 }

@@ -11,7 +11,7 @@ export interface Switch {
   readonly instead: string
   /** Variants that it consists of. */
   isOff(op: string, variant: string): boolean
-  readonly planning?: Pick<PlanningOptions, 'fuse' | 'merge' | 'hold' | 'normaliseOnLoad'>
+  readonly planning?: Pick<PlanningOptions, 'fuse' | 'merge' | 'hold'>
 }
 
 /** In the paper's order (arXiv:2304.11267, section 3), what is ours beside it in between. */
@@ -22,12 +22,6 @@ const all: readonly Switch[] = [
     instead: 'linear layers of one input are products of their own',
     isOff: () => false,
     planning: { merge: false },
-  },
-  {
-    name: 'layer norms on load',
-    instead: 'layer normalisations are written, and read by products',
-    isOff: () => false,
-    planning: { normaliseOnLoad: false },
   },
   {
     name: 'conditions held',

@@ -61,7 +61,7 @@ export interface PlanningOptions extends WebGpuOptions {
   /** Whether nodes may be fused, and linear layers of one input merged. */
   readonly fuse?: boolean | undefined
   readonly merge?: boolean
-  /** Whether products normalise what they load: on a GPU unless said. */
+  /** Whether products normalise what they load (false unless said). */
   readonly normaliseOnLoad?: boolean | undefined
   /** Whether what stays from step to step is computed once a picture. */
   readonly hold?: boolean
@@ -90,14 +90,14 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     model,
     device,
     plan: (component, planning = switched) => {
-      const { graph, frugal } = partsOf(component, planning, kind)
+      const { graph, frugal } = partsOf(component, planning)
       return planWithin(graph, frugal, { dtype, capabilities: capabilitiesOf(device), ...planning })
     },
     async load(component, planning = switched) {
       const source = await openComponent(model.files, component.folder)
       try {
         checkParams(component.graph.params.values(), source)
-        const { graph, prelude, frugal } = partsOf(component, planning, kind)
+        const { graph, prelude, frugal } = partsOf(component, planning)
         const load = { dtype, prelude, frugal, signal: options.signal }
         const session = await webgpuExecutor(device, planning).load(graph, source, load)
         if (!(session instanceof WebGpuSession)) throw new TypeError('a WebGPU executor loads WebGPU sessions')
@@ -110,8 +110,8 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   }
 }
 
-function partsOf({ graph, held }: ModelComponent, planning: PlanningOptions, kind: BenchHead['device']) {
-  const { fuse = true, merge = fuse, hold = true, normaliseOnLoad = kind === 'gpu' } = planning
+function partsOf({ graph, held }: ModelComponent, planning: PlanningOptions) {
+  const { fuse = true, merge = fuse, hold = true, normaliseOnLoad } = planning
   return optimised(graph, hold ? held : [], { fuse, merge, normaliseOnLoad })
 }
 

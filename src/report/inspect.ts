@@ -2,7 +2,7 @@
 import type { Graph } from '../graph/graph.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import type { Model } from '../pipeline/model.ts'
-import type { Optimisations } from '../pipeline/optimisations.ts'
+import { type Optimisations, passOptions } from '../pipeline/optimisations.ts'
 import type { Plan } from '../plan/plan.ts'
 import { weightFormat } from '../run/quantised-parameters.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
@@ -11,7 +11,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import { type ComponentDetails, componentDetails } from './component-details.ts'
 import { type ModelComponent, modelComponents, type PictureSize } from './components.ts'
-import { passesFor, planComponent, planningWith } from './planned.ts'
+import { planComponent, planningWith } from './planned.ts'
 
 export interface InspectOptions extends PictureSize {
   readonly dtype: StorageDType
@@ -133,10 +133,7 @@ async function componentReport(
       prelude: prelude && planReport(prelude),
       ...(options.details
         ? {
-            details: componentDetails(component, plan, {
-              ...passesFor(capabilities),
-              fuse: options.optimisations?.fusion,
-            }),
+            details: componentDetails(component, plan, passOptions(options.optimisations ?? {})),
           }
         : {}),
     }

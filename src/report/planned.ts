@@ -1,8 +1,7 @@
 // A component planned as an executor plans it when it loads: in its two parts, within a limit where there is one.
-import type { Capabilities } from '../kernels/family.ts'
 import type { OptimiseOptions } from '../passes/passes.ts'
 import { optimised } from '../pipeline/memory-limit.ts'
-import type { Optimisations } from '../pipeline/optimisations.ts'
+import { type Optimisations, passOptions } from '../pipeline/optimisations.ts'
 import { type ArenaPlan, type PlanOptions, planGraph } from '../plan/plan.ts'
 import { sharedChoices } from '../plan/shared-choices.ts'
 import { switchedOff } from '../plan/switches.ts'
@@ -17,27 +16,19 @@ export interface PlannedComponent {
 }
 
 /** How a plan is made that another machine, or no machine, carries out. */
-export interface ComponentPlanning extends PlanOptions {
-  /** Whether nodes may be fused (true unless said). */
-  readonly fuse?: boolean | undefined
-}
+export type ComponentPlanning = PlanOptions & Pick<OptimiseOptions, 'fuse' | 'normaliseOnLoad'>
 
-export function planningWith(optimisations: Optimisations = {}): Pick<ComponentPlanning, 'ranked' | 'fuse'> {
-  return { ranked: sharedChoices(switchedOff(optimisations)), fuse: optimisations.fusion }
-}
-
-/** As `webgpuExecutor` has its graphs. */
-export function passesFor({ kind }: Pick<Capabilities, 'kind'>): OptimiseOptions {
-  return { normaliseOnLoad: kind === 'gpu' }
+export function planningWith(optimisations: Optimisations = {}): Omit<ComponentPlanning, 'dtype' | 'capabilities'> {
+  return { ranked: sharedChoices(switchedOff(optimisations)), ...passOptions(optimisations) }
 }
 
 /** Raises 'plan/too-large', and 'plan/memory' with the least that works. */
 export function planComponent(
   { graph: whole, held }: Pick<ModelComponent, 'graph' | 'held'>,
-  { fuse, ...options }: ComponentPlanning,
+  { fuse, normaliseOnLoad, ...options }: ComponentPlanning,
   limit?: MemoryLimit | undefined,
 ): PlannedComponent {
-  const parts = optimised(whole, held, { ...passesFor(options.capabilities), fuse })
+  const parts = optimised(whole, held, { fuse, normaliseOnLoad })
   const prelude = parts.prelude && planGraph(parts.prelude, { ...options, keepOutputs: true })
   const preludeBytes = prelude ? stateOf(prelude) : 0
   const memory = limit && { ...limit, besideBytes: limit.besideBytes + preludeBytes }

@@ -110,8 +110,6 @@ export interface Executor {
   readonly profiler?: Profiler | undefined
   /** Whether loading goes on beside runs and other loads without holding them up: worth beginning before it is needed. */
   readonly loadsBeside: boolean
-  /** Whether products should normalise what they load (passes/normalise-on-load.ts). */
-  readonly normalisesOnLoad: boolean
   load(graph: Graph, parameters: ParameterSource, options: LoadOptions): Promise<Session>
   sampling(model: Session, options: SamplingOptions): Promise<Sampling>
   /** Bytes that sampling takes on the device beside its model, for latents of this shape and so many slots. */

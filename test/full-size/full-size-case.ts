@@ -77,7 +77,7 @@ async function load(graph: Graph, component: Component, folder: string, executor
   const weights = await openComponent(nodeFolder(folder), component)
   try {
     checkParams(graph.params.values(), weights)
-    return await executor.load(optimise(graph, { normaliseOnLoad: executor.normalisesOnLoad }), weights, { dtype })
+    return await executor.load(optimise(graph), weights, { dtype })
   } finally {
     await weights.close()
   }

@@ -113,7 +113,7 @@ async function load(
   const weights = await openComponent(nodeFolder(`${goldenFolder}${model}`), sub as Component)
   try {
     checkParams(graph.params.values(), weights)
-    return await executor.load(optimise(graph, { normaliseOnLoad: executor.normalisesOnLoad }), weights, { dtype })
+    return await executor.load(optimise(graph), weights, { dtype })
   } finally {
     await weights.close()
   }

@@ -36,7 +36,6 @@ export async function onnxExecutor(options: OnnxOptions = {}): Promise<Executor>
     name: 'onnx',
     description: `ONNX Runtime ${runtime.env.versions.node ?? ''} (${options.provider === 'webgpu' ? 'WebGPU' : 'CPU'})`,
     loadsBeside: false,
-    normalisesOnLoad: false,
     load: (graph, source, load) => loadWithPrelude(loadPart, thatFits(graph, load), source, load),
     sampling: hostSampling,
     samplingBytes: () => 0, // latents stay on the host

@@ -60,7 +60,6 @@ export function referenceExecutor(): Executor {
     name: 'reference',
     description: 'reference (f64)',
     loadsBeside: false,
-    normalisesOnLoad: false,
     load: (graph, source, options) => loadWithPrelude(load, graph, source, options),
     sampling: hostSampling,
     samplingBytes: () => 0,

@@ -33,7 +33,6 @@ export function webgpuExecutor(device: Device, options: WebGpuOptions = {}): Exe
     profiler: webgpuProfiler(device),
     loadsBeside: device.description.kind === 'gpu',
     // On a CPU a load costs more than it saves: each element is normalised again for every tile of columns.
-    normalisesOnLoad: device.description.kind === 'gpu',
     async load(graph: Graph, parameters: ParameterSource, load: LoadOptions): Promise<Session> {
       throwIfAborted(load.signal)
       const weights = weightFormat(load.weights, parameters)
