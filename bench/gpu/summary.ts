@@ -120,7 +120,7 @@ console.log(
       matmul4096_tflops: rate(/^matmul/, 4096 ** 3),
       browserLike: stepGpu(browserStep, browser),
       goldens: counts(['check-f16', 'check-f16-browser', 'check-f32', 'check-f32-browser']),
-      kernelCases: counts(['kernels', 'kernels-browser']),
+      kernelCases: counts([1, 2, 3, 4].flatMap((part) => [`kernels-${part}`, `kernels-browser-${part}`])),
       picturesInARow: {
         count: picture.pictures ?? null,
         different: picture.drifted ?? null,
