@@ -14,6 +14,8 @@ const longest = [
   'wgsl-attention-partial',
   'wgsl-attention-matrix',
   'golden/models',
+  'golden/optimisations',
+  'quantised-models',
   'wgsl-tiled',
   'golden/memory',
   'memory-budgets',
