@@ -1,18 +1,19 @@
 // Turns a graph into a program: kernels chosen, intermediates placed, weights listed. Nothing here touches a device.
 import { PhospheneError } from '../error.ts'
 import type { Graph, Node, Value } from '../graph/graph.ts'
-import type { Candidate, Choice } from '../kernels/choose.ts'
+import type { Choice } from '../kernels/choose.ts'
 import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { isQuantised, type WeightFormat } from '../tensor/quantise.ts'
-import { type ArenaLayout, FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
+import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 import { ConstantList } from './constants.ts'
+import { kernelsFor, macsOf } from './kernel-choice.ts'
 import { floatStorage, rowLayout, storageBytes } from './layout.ts'
 import type { Memory } from './memory.ts'
 import { chooseMemory } from './order.ts'
 import { quantisableParams } from './quantised.ts'
 import { type BoundValue, bindingAlignment, stepRequests } from './requests.ts'
-import { type SharedChoices, sharedChoices } from './shared-choices.ts'
+import type { SharedChoices } from './shared-choices.ts'
 import { operandsOf } from './views.ts'
 import { type PlannedWeight, WeightList } from './weights.ts'
 
@@ -98,12 +99,6 @@ export interface ArenaPlan extends Plan {
   readonly arena: readonly ArenaTensor[]
 }
 
-/** A kernel, and where its scratch would lie. */
-interface Found {
-  readonly candidate: Candidate
-  readonly scratch: ReturnType<FreeSpace['fit']>
-}
-
 const defaultPageBytes = 128 * 1024 * 1024
 
 /**
@@ -145,53 +140,13 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
   const pageBytes = pageSize(graph, tensors, options)
   const arena = { alignment: bindingAlignment, pageBytes }
   const requestsOf = stepRequests(memory, storageOf, capabilities, (owner) => tensorOf.has(owner))
-  const ranked = options.ranked ?? sharedChoices()
-  // Beside matrix units the forms that save products lose.
-  const savesProducts = options.arenaBytes !== undefined && capabilities.matrixShapes.length === 0
-  const requests = steps.map((node) =>
-    requestsOf(node).map((each) => {
-      const { family, request } = each
-      const preferred = options.choose?.(family, request)
-      const byCost = ranked(family, request, options.variants?.[family.op])
-      return { ...each, candidates: preferred ? [asCandidate(preferred), ...byCost] : byCost, isFree: !preferred }
-    }),
-  )
-  const near = new Map<Candidate, readonly Candidate[]>() // bands are thousands, of some tens of kinds
-  const fewestProducts = (candidates: readonly Candidate[], cheapest: Candidate): readonly Candidate[] => {
-    const known = near.get(cheapest) ?? byProducts(candidates, cheapest)
-    near.set(cheapest, known)
-    return known
-  }
-  /** For each request of each step the cheapest kernel whose scratch finds room, else the one that needs the least more. */
-  const chosenIn = (layout: ArenaLayout) => {
-    const space = new FreeSpace(tensors, layout, arena)
-    const room = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
-    const first = (candidates: readonly Candidate[], step: number): Found => {
-      let best: Found | undefined
-      for (const candidate of candidates) {
-        const scratch = space.fit(step, candidate.scratch())
-        if (!best || scratch.end < best.scratch.end) best = { candidate, scratch }
-        if (scratch.end <= room) break
-      }
-      return best!
-    }
-    return requests.map((all, step) =>
-      all.map(({ candidates, isFree }) => {
-        const cheapest = first(candidates, step)
-        if (!savesProducts || !isFree || cheapest.scratch.end > room) return cheapest
-        const fewest = first(fewestProducts(candidates, cheapest.candidate), step)
-        return fewest.scratch.end <= room ? fewest : cheapest
-      }),
-    )
-  }
-  const costOf = (layout: ArenaLayout) =>
-    chosenIn(layout)
-      .flatMap((all, step) =>
-        all.map(({ candidate }) => (savesProducts ? macsOf(steps[step]!, candidate) : candidate.cost)),
-      )
-      .reduce((sum, cost) => sum + cost, 0)
-  const layout = placeTensors(tensors, { ...arena, roomBytes: options.arenaBytes }, costOf)
-  const chosenKernels = chosenIn(layout)
+  const requests = steps.map((node) => requestsOf(node))
+  const kernels = kernelsFor(steps, requests, options, (layout) => {
+    const roomBytes = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
+    return { space: new FreeSpace(tensors, layout, arena), roomBytes }
+  })
+  const layout = placeTensors(tensors, { ...arena, roomBytes: options.arenaBytes }, kernels.costIn)
+  const chosenKernels = kernels.chosenIn(layout)
   const offsets = [...layout.offsets]
   let arenaBytes = layout.sizeBytes
   let largestBindingBytes = 0
@@ -325,27 +280,6 @@ function tooLarge(graph: Graph, what: string, bytes: number, most: number, fix: 
     message: `${graph.name}: ${what} needs ${bytes} bytes in one binding; this device binds ${most}`,
     fix,
   })
-}
-
-/**
- * Those of up to three times the cost of the cheapest that fits, the fewest products first. Of bands, many and small, launches are most of an
- * estimate; counts of products are certain, and where memory is short they are what is paid with.
- */
-function byProducts(candidates: readonly Candidate[], cheapest: Pick<Candidate, 'cost'>): readonly Candidate[] {
-  const macs = ({ macs = Number.POSITIVE_INFINITY }: Candidate) => macs
-  return candidates.filter(({ cost }) => cost <= 3 * cheapest.cost).sort((a, b) => macs(a) - macs(b) || 0)
-}
-
-/** Those of the kernel, where they are not the op's own. */
-function macsOf(
-  { op, inputs, attrs, output }: Node,
-  kernel: { readonly macs?: number | undefined } | undefined,
-): number {
-  return kernel?.macs ?? op.cost(inputs, attrs as never, output).macs
-}
-
-function asCandidate(choice: Choice): Candidate {
-  return { ...choice, choice: () => choice, scratch: () => choice.kernel.scratch }
 }
 
 function isConstant({ origin }: Value): boolean {
