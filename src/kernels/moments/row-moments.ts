@@ -1,9 +1,17 @@
 // Mean and 1 / deviation of each row, the mean off before squaring. Two walks over a row that stays in the caches:
 //   sum → mean; Σ (x − mean)² → 1 / √(variance + epsilon)
 // `workgroup`: the lanes of a workgroup share a row; `lane`: a row a lane, without barriers, where those are slow;
-// `subgroup`: a row in the registers of a subgroup, read once (as in layer-norm/subgroup.ts).
+// `subgroup`: a row in the registers of a subgroup, read once (layer-norm/subgroup-rows.ts).
 import type { RowMomentsAttrs } from '../../ops/attrs.ts'
 import type { Family, Kernel, Request, Variant } from '../family.ts'
+import {
+  range,
+  type SubgroupParams,
+  subgroupCost,
+  subgroupHolds,
+  subgroupRows,
+  subgroupTunings,
+} from '../layer-norm/subgroup-rows.ts'
 import { maskText, workgroupSumText } from '../layer-norm/workgroup-sum.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands } from '../wgsl/io.ts'
@@ -102,54 +110,23 @@ const lane: Variant<RowMomentsAttrs, Params> = {
   tolerance,
 }
 
-/** vec4s that a lane of a subgroup holds. */
-const heldAtMost = 20
-
-const range = (n: number) => Array.from({ length: n }, (_, i) => i)
-
-interface SubgroupParams {
-  /** Rows at a time: their loads wait for memory together. */
-  readonly rows: number
-}
-
 function emitSubgroup(request: Request<RowMomentsAttrs>, { rows }: SubgroupParams): Kernel {
-  const { attrs, output, capabilities } = request
-  const { groups4, channels } = request.inputs[0]!
+  const { attrs, inputs, output, capabilities } = request
   const [lanes] = capabilities.subgroupSize
   const io = ioText(requestOperands(request, ['x']))
   const grid = splitGrid(Math.ceil(output.rows / rows), capabilities.limits)
-  const last = u32Text(output.rows - 1)
-  const turns = range(Math.ceil(groups4 / lanes))
-  const groupOf = (i: number) => (i === 0 ? 'lane' : `(lane + ${u32Text(i * lanes)})`)
-  /** Whether some lane has nothing at turn i. */
-  const partial = (i: number) => (i + 1) * lanes > groups4
-  const load = (r: number, i: number) => {
-    const g = groupOf(i)
-    if (!partial(i)) return `  let x${r}_${i} = load_x(row${r}, ${g});`
-    const value = `load_x(row${r}, min(${g}, ${u32Text(groups4 - 1)}))`
-    return `  let x${r}_${i} = select(vec4<f32>(0.0), ${value}, ${g} < ${u32Text(groups4)});`
-  }
-  const deviation = (r: number, i: number) => {
-    const value = `x${r}_${i} - mean${r}`
-    const masked = channels % 4 !== 0 || partial(i)
-    return `  let d${r}_${i} = ${masked ? `masked(${value}, ${groupOf(i)}, 0u, ${u32Text(channels)})` : value};`
-  }
+  const held = subgroupRows(inputs[0]!, rows, lanes)
   const each = (text: (r: number) => string) => range(rows).map(text).join('\n')
-  const total = (terms: readonly string[]) =>
-    `subgroupAdd(dot(${terms.join(' + ')}, vec4<f32>(1.0))) / ${f32Text(channels)}`
   const wgsl = `enable subgroups;
 ${io.enables}${io.text}
-${channels % 4 !== 0 || turns.some(partial) ? maskText('masked') : ''}
+${held.functions}
 fn store(row: u32, mean: f32, variance: f32) { store_y(row, 0u, ${stored}); }
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let first = ${grid.index} * ${u32Text(rows)};
-  if (first > ${last}) { return; }
-${each((r) => `  let row${r} = ${r === 0 || output.rows % rows === 0 ? `first + ${u32Text(r)}` : `min(first + ${u32Text(r)}, ${last})`};`)}
-${each((r) => turns.map((i) => load(r, i)).join('\n'))}
-${each((r) => `  let mean${r} = ${total(turns.map((i) => `x${r}_${i}`))};`)}
-${each((r) => turns.map((i) => deviation(r, i)).join('\n'))}
-${each((r) => `  let variance${r} = ${total(turns.map((i) => `d${r}_${i} * d${r}_${i}`))} + ${f32Text(attrs.epsilon)};`)}
+  if (first > ${u32Text(output.rows - 1)}) { return; }
+${held.text}
+${each((r) => `  let variance${r} = ${held.variance(r)} + ${f32Text(attrs.epsilon)};`)}
   if (lane == 0u) { // rows to spare store the last one again
 ${each((r) => `    store(row${r}, mean${r}, variance${r});`)}
   }
@@ -163,27 +140,10 @@ ${each((r) => `    store(row${r}, mean${r}, variance${r});`)}
 
 const subgroup: Variant<RowMomentsAttrs, SubgroupParams> = {
   name: 'subgroup',
-  tunings: { software: [], gpu: [{ rows: 1 }, { rows: 2 }, { rows: 4 }] },
-  supports(request, { rows }) {
-    const { subgroups, subgroupSize, limits } = request.capabilities
-    const [smallest, largest] = subgroupSize
-    return (
-      bindable(request) &&
-      !request.epilogue &&
-      subgroups &&
-      smallest === largest &&
-      smallest <= limits.maxComputeInvocationsPerWorkgroup &&
-      Math.ceil(request.inputs[0]!.groups4 / smallest) * rows <= heldAtMost
-    )
-  },
-  cost(request, { rows }) {
-    const { output, capabilities, inputs } = request
-    const { groups4 } = inputs[0]!
-    if (capabilities.kind === 'software') return output.rows * groups4 * 100
-    const [lanes] = capabilities.subgroupSize
-    const waves = Math.max(1, ((output.rows / rows) * lanes) / 262_144)
-    return 2000 + waves * (240 + Math.ceil(groups4 / lanes) * rows * 60)
-  },
+  tunings: { software: [], gpu: subgroupTunings },
+  supports: (request, { rows }) =>
+    bindable(request) && !request.epilogue && subgroupHolds(request.capabilities, request.inputs[0]!.groups4, rows),
+  cost: (request, { rows }) => subgroupCost(request.capabilities, request.inputs[0]!, rows),
   emit: emitSubgroup,
   tolerance,
 }
