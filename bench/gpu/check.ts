@@ -8,6 +8,7 @@ import { fullSizeCases, fullSizeRunner } from '../../test/full-size/full-size-ca
 import { type ModuleComponent, moduleComponents, runModuleCase } from '../../test/golden/module-case.ts'
 import { leftOut, pipelineCases, pipelineRunner } from '../../test/golden/pipeline-case.ts'
 import { loadIndex } from '../../test/golden/read-golden.ts'
+import { keptOpen } from '../../test/kept-open.ts'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -55,11 +56,7 @@ for (const testCase of loadIndex()) {
     console.log(`${id}: ${error}`)
   }
 }
-// A pipeline that is disposed leaves the device open.
-const pipelines = pipelineRunner(
-  { ...backend, executor: { ...executor, dispose: async () => {} } },
-  dtype as StorageDType,
-)
+const pipelines = pipelineRunner(keptOpen(backend), dtype as StorageDType)
 const wholePictures = pipelineCases.filter((each) => leftOut(each) === undefined && each.model!.includes(filter))
 for (const testCase of wholePictures) {
   try {

@@ -74,9 +74,7 @@ for (const [name, { component, graph }] of Object.entries(parts)) {
   for (const [who, executor] of Object.entries(executors)) {
     const source = await openComponent(nodeFolder(folder), component)
     try {
-      const session = await executor.load(optimise(graph()), source, {
-        dtype: 'f16',
-      })
+      const session = await executor.load(optimise(graph()), source, { dtype: 'f16' })
       sessions.push({ who, session, times: [] })
     } catch (error) {
       console.error(`${who} ${name}: ${error}`)

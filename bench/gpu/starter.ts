@@ -8,6 +8,7 @@ import type { TextToImage } from '../../src/pipeline/text-to-image.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
 import { runStarterCase, starterCases } from '../../test/golden/starter-case.ts'
+import { keptOpen } from '../../test/kept-open.ts'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -28,9 +29,7 @@ const device = await openDevice({
   adapter: values.adapter,
   browserLike: values.browser,
 })
-const backend = webgpuBackend(device)
-// A pipeline that is disposed leaves the device open.
-const shared = { ...backend, executor: { ...backend.executor, dispose: async () => {} } }
+const shared = keptOpen(webgpuBackend(device))
 const pipelines = new Map<StorageDType, TextToImage>()
 const pairs = dtypes.flatMap((dtype) => starterCases().map((each) => ({ dtype, each })))
 const mine = pairs.filter((_, i) => i % parts === part - 1)

@@ -45,6 +45,15 @@ interface Entry {
   listener?: ProgressListener
 }
 
+type MemoryTaken = Pick<Session, 'weightBytes' | 'arenaBytes'>
+
+function together(all: readonly MemoryTaken[]): MemoryTaken {
+  return {
+    weightBytes: all.reduce((sum, { weightBytes }) => sum + weightBytes, 0),
+    arenaBytes: all.reduce((most, { arenaBytes }) => Math.max(most, arenaBytes), 0),
+  }
+}
+
 export interface ComponentSettings {
   readonly files: ModelFiles
   readonly executor: Executor
@@ -65,8 +74,8 @@ export class LoadedComponents {
   /** Milliseconds for which callers of `session` waited, by component. */
   readonly waitMs = new Map<string, number>()
 
-  /** Sessions that were there since `mark`, by component: what they take is known once they are disposed, too. */
-  private readonly taken = new Map<string, Session>()
+  /** What was loaded since `mark` takes, by component. */
+  private readonly taken = new Map<string, MemoryTaken>()
   private peakWeightBytes = 0
 
   constructor(settings: ComponentSettings) {
@@ -104,13 +113,8 @@ export class LoadedComponents {
   }
 
   /** Bytes of weights of all that is loaded, and of planned intermediates: the most that one of them needs, since all share it. */
-  get memory(): { readonly weightBytes: number; readonly arenaBytes: number } {
-    let [weightBytes, arenaBytes] = [0, 0]
-    for (const { ready } of this.entries.values()) {
-      weightBytes += ready?.weightBytes ?? 0
-      arenaBytes = Math.max(arenaBytes, ready?.arenaBytes ?? 0)
-    }
-    return { weightBytes, arenaBytes }
+  get memory(): MemoryTaken {
+    return together([...this.entries.values()].flatMap(({ ready }) => ready ?? []))
   }
 
   /** Begins to count anew what `memoryTaken` tells. */
@@ -122,16 +126,11 @@ export class LoadedComponents {
 
   /** As `memory`, of all that was loaded since `mark`, and the most bytes of weights that were there at the same time. */
   get memoryTaken(): GenerationResult['memory'] {
-    const sessions = [...this.taken.values()]
-    return {
-      weightBytes: sessions.reduce((sum, session) => sum + session.weightBytes, 0),
-      peakWeightBytes: this.peakWeightBytes,
-      arenaBytes: Math.max(0, ...sessions.map((session) => session.arenaBytes)),
-    }
+    return { ...together([...this.taken.values()]), peakWeightBytes: this.peakWeightBytes }
   }
 
-  private count(folder: string, session: Session): void {
-    this.taken.set(folder, session)
+  private count(folder: string, { weightBytes, arenaBytes }: Session): void {
+    this.taken.set(folder, { weightBytes, arenaBytes })
     this.peakWeightBytes = Math.max(this.peakWeightBytes, this.memory.weightBytes)
   }
 

@@ -17,7 +17,7 @@ export interface Optimisations extends KernelSwitches {
 }
 
 /** What the passes are told. */
-export function passOptions({ fusion: fuse, normsOnLoad: normaliseOnLoad }: Optimisations): OptimiseOptions {
+export function passOptions({ fusion: fuse, normsOnLoad: normaliseOnLoad }: Optimisations = {}): OptimiseOptions {
   return { fuse, normaliseOnLoad }
 }
 

@@ -124,8 +124,7 @@ async function measure(layer: LayerCase, side: number, executors: Executors, tur
   const { dtype, rounds, signal } = turns
   const loaded: Session[] = []
   const load = async (executor: Executor) => {
-    const form = optimise(layer.graph(side))
-    const session = await executor.load(form, parameters, { dtype, signal })
+    const session = await executor.load(graph, parameters, { dtype, signal })
     loaded.push(session)
     return session
   }

@@ -131,11 +131,7 @@ async function componentReport(
       graph: graphReport(graph),
       plan: planReport(plan),
       prelude: prelude && planReport(prelude),
-      ...(options.details
-        ? {
-            details: componentDetails(component, plan, passOptions(options.optimisations ?? {})),
-          }
-        : {}),
+      ...(options.details && { details: componentDetails(component, plan, passOptions(options.optimisations)) }),
     }
   } finally {
     await source.close()

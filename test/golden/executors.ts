@@ -4,6 +4,7 @@ import { webgpuBackend } from '../../src/pipeline/backend.ts'
 import type { Backend } from '../../src/pipeline/backend-contract.ts'
 import { cpuBackend } from '../../src/pipeline/open-node.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
+import { keptOpen } from '../kept-open.ts'
 
 const openers = {
   cpu: cpuBackend,
@@ -27,8 +28,7 @@ export async function testExecutors(): Promise<readonly TestExecutor[]> {
   for (const name of names) {
     if (!(name in openers)) throw new Error(`no test executor ${name}; there are ${Object.keys(openers).join(', ')}`)
     const backend = await openers[name as ExecutorName]()
-    const executor = { ...backend.executor, dispose: async () => {} }
-    executors.push({ name: name as ExecutorName, backend: { ...backend, executor } })
+    executors.push({ name: name as ExecutorName, backend: keptOpen(backend) })
   }
   return executors
 }

@@ -3,6 +3,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { webgpuBackend } from '../../src/pipeline/backend.ts'
 import type { Optimisations } from '../../src/pipeline/optimisations.ts'
+import { keptOpen } from '../kept-open.ts'
 import { webgpuDevices } from '../run-planned.ts'
 import { itsTurn } from '../thinning.ts'
 import { leftOut, pipelineCases, pipelineRunner } from './pipeline-case.ts'
@@ -23,8 +24,7 @@ describe.each(await webgpuDevices())('$name', ({ device }) => {
   describe.each(Object.entries(switches).map(([name, optimisations], s) => ({ name, optimisations, s })))(
     '$name',
     ({ optimisations, s }) => {
-      const backend = webgpuBackend(device, optimisations)
-      const shared = { ...backend, executor: { ...backend.executor, dispose: async () => {} } }
+      const shared = keptOpen(webgpuBackend(device, optimisations))
       const runs = cases.flatMap((testCase, at) =>
         (['f32', 'f16'] as const).map((dtype, d) => ({ id: testCase.id, testCase, dtype, at: 2 * at + d })),
       )

@@ -32,7 +32,6 @@ export function webgpuExecutor(device: Device, options: WebGpuOptions = {}): Exe
     description: device.description.name,
     profiler: webgpuProfiler(device),
     loadsBeside: device.description.kind === 'gpu',
-    // On a CPU a load costs more than it saves: each element is normalised again for every tile of columns.
     async load(graph: Graph, parameters: ParameterSource, load: LoadOptions): Promise<Session> {
       throwIfAborted(load.signal)
       const weights = weightFormat(load.weights, parameters)
