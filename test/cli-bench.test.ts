@@ -3,9 +3,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { run } from '../src/cli/program.ts'
 import { starterFolder } from '../src/cli/starter.ts'
 import { copyModel, type ScratchFolder, scratchFolder } from './damaged-model.ts'
+import { runCli } from './run-cli.ts'
 
 let scratch: ScratchFolder
 let model: string
@@ -19,12 +19,7 @@ const inScratch = (name: string) => join(scratch.path, name)
 const swiftshader = ['--device', 'software', '--adapter', 'swiftshader']
 const small = ['--width', '64', '--height', '64']
 
-async function cli(...argv: string[]) {
-  const [out, err]: [string[], string[]] = [[], []]
-  const terminal = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text) }
-  const code = await run(argv, { ...terminal, bar: undefined, signal: new AbortController().signal })
-  return { code, out: out.join(''), err: err.join('') }
-}
+const cli = (...argv: string[]) => runCli(argv)
 
 /** The command's one JSON object. */
 async function json(...argv: string[]) {

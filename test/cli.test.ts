@@ -1,10 +1,9 @@
-// The command line: what it prints, writes and returns, for good input, bad input and Ctrl-C.
+// `phosphene generate`: what it prints, writes and returns, for good input, bad input and Ctrl-C.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { run } from '../src/cli/program.ts'
 import { parseInfotext } from '../src/image/infotext.ts'
 import { torchCpuNoise } from '../src/tensor/noise.ts'
 import { writeSafetensors } from '../src/weights/safetensors.ts'
@@ -19,6 +18,7 @@ import {
 } from './damaged-model.ts'
 import { readGolden } from './golden/read-golden.ts'
 import { readPng } from './png-read.ts'
+import { runCli as cli } from './run-cli.ts'
 
 let scratch: ScratchFolder
 let model: string
@@ -30,27 +30,6 @@ beforeEach(() => {
   output = join(scratch.path, 'out.png')
 })
 afterEach(() => scratch.dispose())
-
-interface Outcome {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-async function cli(argv: readonly string[], onErr: (text: string, stop: AbortController) => void = () => {}) {
-  const [out, err]: [string[], string[]] = [[], []]
-  const stop = new AbortController()
-  const code = await run(argv, {
-    out: (text) => void out.push(text),
-    err: (text) => {
-      err.push(text)
-      onErr(text, stop)
-    },
-    bar: undefined,
-    signal: stop.signal,
-  })
-  return { code, out: out.join(''), err: err.join('') } satisfies Outcome
-}
 
 /** A quick picture of the small model on the CPU. */
 const quick = (...more: string[]) => [
@@ -331,52 +310,6 @@ describe('bad input', () => {
     const { error } = JSON.parse(out)
     expect(Object.keys(error).sort()).toEqual(['code', 'fix', 'message'])
     expect(error.code).toBe('sampler/unknown')
-  })
-})
-
-describe('the other commands', () => {
-  it('samplers lists every name with its equivalents', async () => {
-    const { code, out } = await cli(['samplers'])
-    expect(code).toBe(0)
-    expect(out).toMatch(/^dpmpp_2m_karras +DPM\+\+ 2M Karras +DPMSolverMultistepScheduler use_karras_sigmas=true$/m)
-    const { samplers } = JSON.parse((await cli(['samplers', '--json'])).out)
-    expect(samplers).toHaveLength(29)
-  })
-
-  it('inspect shows components, graph, plan and memory', async () => {
-    const { code, out, err } = await cli(['inspect', model, '--json', '--width', '64', '--height', '96'])
-    expect(code, err).toBe(0)
-    const report = JSON.parse(out)
-    expect(report).toMatchObject({ className: 'StableDiffusionPipeline', width: 64, height: 96 })
-    expect(report.components.map((each: { folder: string }) => each.folder)).toEqual(['text_encoder', 'unet', 'vae'])
-    const [, denoiser] = report.components
-    expect(denoiser.graph.inputs.sample).toEqual([2, 12, 8, 4])
-    expect(denoiser.plan.arenaBytes).toBeGreaterThanOrEqual(denoiser.plan.liveLowerBoundBytes)
-    expect(denoiser.plan.dispatches).toBeGreaterThan(100)
-    expect((await cli(['inspect', model])).out).toMatch(/planned: .* of weights/)
-    expect((await cli(['inspect', scratch.path])).code).toBe(2)
-  })
-
-  it('doctor proves the CPU and SwiftShader by computing', async () => {
-    const { code, out } = await cli(['doctor', '--json'])
-    expect(code).toBe(0)
-    const report = JSON.parse(out)
-    const works = (device: string) =>
-      report.executors.filter((each: { device: string }) => each.device === device).map(({ proofs }: never) => proofs)
-    expect(works('cpu')).toMatchObject([{ f32: { ok: true }, f16: { ok: true } }])
-    expect(works('software')).toContainEqual(
-      expect.objectContaining({
-        f32: expect.objectContaining({ ok: true }),
-        f16: expect.objectContaining({ ok: true }),
-      }),
-    )
-  }, 600_000) // lavapipe, where the system has it, compiles for minutes the first time
-
-  it('help and version go to stdout', async () => {
-    expect(await cli(['--version'])).toMatchObject({ code: 0, out: '0.1.0\n', err: '' })
-    const { code, out } = await cli(['generate', '--help'])
-    expect(code).toBe(0)
-    expect(out).toContain('--guidance-rescale')
   })
 })
 

@@ -3,7 +3,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { run } from '../src/cli/program.ts'
 import { Device } from '../src/device/device.ts'
 import { openDevice } from '../src/device/node.ts'
 import { optimiseInParts } from '../src/passes/passes.ts'
@@ -23,18 +22,7 @@ import { quantisedFormats, type WeightFormat } from '../src/tensor/quantise.ts'
 import { openComponent } from '../src/weights/folder.ts'
 import { nodeFolder } from '../src/weights/node-files.ts'
 import { copyModel, editSafetensors, type ScratchFolder, scratchFolder } from './damaged-model.ts'
-
-async function cli(argv: readonly string[], stopped = false) {
-  const [out, err]: [string[], string[]] = [[], []]
-  const signal = stopped ? AbortSignal.abort() : new AbortController().signal
-  const code = await run(argv, {
-    out: (text) => void out.push(text),
-    err: (text) => void err.push(text),
-    bar: undefined,
-    signal,
-  })
-  return { code, out: out.join(''), err: err.join('') }
-}
+import { runCli as cli } from './run-cli.ts'
 
 let scratch: ScratchFolder
 let model: string
@@ -205,7 +193,13 @@ describe('what goes wrong', () => {
     expect([again.code, again.err]).toEqual([2, expect.stringContaining('holds int8 weights already')])
     const taken = await cli(['quantize', model, '-o', folder, '--weights', 'int8'])
     expect([taken.code, taken.err]).toEqual([2, expect.stringContaining('it exists already')])
-    const stopped = await cli(['quantize', model, '-o', join(own.path, 'again'), '--weights', 'int4'], true)
+    const aborted = new AbortController()
+    aborted.abort()
+    const stopped = await cli(
+      ['quantize', model, '-o', join(own.path, 'again'), '--weights', 'int4'],
+      () => {},
+      aborted,
+    )
     expect(stopped.code).toBe(130)
     expect(readdirSync(own.path)).toEqual(['int8'])
     expect(existsSync(join(own.path, 'again'))).toBe(false)

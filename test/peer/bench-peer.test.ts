@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { run } from '../../src/cli/program.ts'
 import { copyModel, type ScratchFolder, scratchFolder } from '../damaged-model.ts'
+import { runCli } from '../run-cli.ts'
 
 let scratch: ScratchFolder
 beforeEach(() => {
@@ -16,12 +16,7 @@ const inScratch = (name: string) => join(scratch.path, name)
 const adapter = ['--device', 'software', '--adapter', 'swiftshader']
 const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0)
 
-async function cli(...argv: string[]) {
-  const [out, err]: [string[], string[]] = [[], []]
-  const terminal = { out: (text: string) => void out.push(text), err: (text: string) => void err.push(text) }
-  const code = await run(argv, { ...terminal, bar: undefined, signal: new AbortController().signal })
-  return { code, out: out.join(''), err: err.join('') }
-}
+const cli = (...argv: string[]) => runCli(argv)
 
 interface LayerRow {
   readonly name: string
