@@ -8,6 +8,8 @@
 import type { Conv2dAttrs, MatmulAttrs } from '../../ops/attrs.ts'
 import { convProblemOf, prepareConv } from '../conv2d/problem.ts'
 import type { BindingRole, Dispatch, Kernel, Request, Variant } from '../family.ts'
+import { broadcastMatmul } from '../matmul/broadcast.ts'
+import type { BroadcastParams } from '../matmul/broadcast-text.ts'
 import { type DirectParams, directMatmul } from '../matmul/direct.ts'
 import { tiledMatmul } from '../matmul/tiled.ts'
 import { type SplitParams, tiledTunings } from '../matmul/tiled-text.ts'
@@ -19,6 +21,7 @@ import { inputDispatch, outputDispatch, type Range, weightDispatch } from './tra
 
 export interface WinogradParams {
   readonly product:
+    | { readonly nest: 'broadcast'; readonly tile: BroadcastParams }
     | { readonly nest: 'direct'; readonly tile: DirectParams }
     | { readonly nest: 'tiled'; readonly tile: SplitParams }
   /** Two rows of a transform an invocation rather than all. */
@@ -38,12 +41,19 @@ const productTiles = new Set(
   ['4,5,8,16,16', '4,5,8,32,16', '8,2,8,16,16', '8,2,8,8,16', '8,1,8,8,16', '4,2,8,8,16', '4,1,8,8,16'], // biome-ignore format: a table
 )
 
-const tunings: Variant<Conv2dAttrs, WinogradParams>['tunings'] = {
-  software: bounds.software.flatMap((scratchBytes) =>
-    directMatmul.tunings.software
+/** By broadcast where lanes can share what they load, else directly. */
+const onCpus = (tiles: readonly BroadcastParams[]) =>
+  bounds.software.flatMap((scratchBytes): WinogradParams[] => [
+    ...tiles.map((tile) => ({ product: { nest: 'broadcast' as const, tile }, split: false, scratchBytes })),
+    ...directMatmul.tunings.software
       .filter(({ rows, groups }) => rows * groups >= 8)
-      .map((tile) => ({ product: { nest: 'direct', tile }, split: false, scratchBytes })),
-  ),
+      .map((tile) => ({ product: { nest: 'direct' as const, tile }, split: false, scratchBytes })),
+  ])
+
+const tunings: Variant<Conv2dAttrs, WinogradParams>['tunings'] = {
+  software: onCpus(broadcastMatmul.tunings.software),
+  // A sixth less of a step of the starter's, for 20 s of compiling.
+  lavapipe: onCpus([]),
   // The t² products fill a GPU without splitting k.
   gpu: bounds.gpu.flatMap((scratchBytes) =>
     tiledTunings.gpu
@@ -54,7 +64,7 @@ const tunings: Variant<Conv2dAttrs, WinogradParams>['tunings'] = {
 
 /** The next bound, of those that are tried on this kind of adapter. */
 const nextSmaller = ({ product, scratchBytes }: WinogradParams): number =>
-  bounds[product.nest === 'direct' ? 'software' : 'gpu'].find((bytes) => bytes < scratchBytes) ?? 0
+  bounds[product.nest === 'tiled' ? 'gpu' : 'software'].find((bytes) => bytes < scratchBytes) ?? 0
 
 /** The variant of `matmul` that multiplies, with its parameters filled in. */
 function multiplier({ product }: WinogradParams) {
@@ -63,7 +73,14 @@ function multiplier({ product }: WinogradParams) {
     cost: (request: Request<MatmulAttrs>) => variant.cost(request, tile),
     emit: (request: Request<MatmulAttrs>) => variant.emit(request, tile),
   })
-  return product.nest === 'direct' ? bound(directMatmul, product.tile) : bound(tiledMatmul, product.tile)
+  switch (product.nest) {
+    case 'broadcast':
+      return bound(broadcastMatmul, product.tile)
+    case 'direct':
+      return bound(directMatmul, product.tile)
+    case 'tiled':
+      return bound(tiledMatmul, product.tile)
+  }
 }
 
 function scheduled(request: Request<Conv2dAttrs>, problem: WinogradProblem, params: WinogradParams): Schedule {
@@ -138,7 +155,7 @@ const handicap: Readonly<Record<TileSize, number>> = { 2: 1, 4: 1, 6: 1.3, 8: 1.
 function winogradConv(size: TileSize): Variant<Conv2dAttrs, WinogradParams> {
   return {
     name: `winograd-${size}`,
-    tunings: { ...tunings, software: size <= 4 ? tunings.software : [] },
+    tunings: size <= 4 ? tunings : { software: [], gpu: tunings.gpu },
     supports(request, params) {
       const { kh, kw, stride } = convProblemOf(request)
       return (
