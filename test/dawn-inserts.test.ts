@@ -9,7 +9,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Node } from '../src/graph/graph.ts'
 import type { Capabilities } from '../src/kernels/family.ts'
-import type { MatmulAttrs } from '../src/ops/attrs.ts'
+import type { Conv2dAttrs, MatmulAttrs } from '../src/ops/attrs.ts'
+import { groupNormOnLoad } from '../src/passes/group-norm-on-load.ts'
 import { normaliseOnLoad } from '../src/passes/normalise-on-load.ts'
 import { optimise } from '../src/passes/passes.ts'
 import { planGraph } from '../src/plan/plan.ts'
@@ -52,7 +53,7 @@ function textsFor(capabilities: Capabilities, dtype: StorageDType): Text[] {
   for (const [name, variants] of layers) {
     const layer = layerCases.find((each) => each.name === name)!
     const graph = optimise(layer.graph(layer.side ?? 1))
-    const onLoad = normaliseOnLoad(graph, 1)
+    const onLoad = groupNormOnLoad(normaliseOnLoad(graph, 1), 1)
     const forms = onLoad.nodes.some(isNormalised) ? [graph, onLoad] : [graph]
     for (const [form, forced] of forms.flatMap((each) => variants.map((forced) => [each, forced] as const)))
       for (const { node, variant, dispatches } of planGraph(form, { dtype, capabilities, variants: forced }).steps)
@@ -65,7 +66,7 @@ function textsFor(capabilities: Capabilities, dtype: StorageDType): Text[] {
   return [...new Map([...found.values()].reverse().map((text) => [text.name, text])).values()].reverse()
 }
 
-const isNormalised = ({ attrs }: Node) => (attrs as Partial<MatmulAttrs>).normalised === true
+const isNormalised = ({ attrs }: Node) => (attrs as Partial<MatmulAttrs & Conv2dAttrs>).normalised !== undefined
 
 /** A GPU without matrix units and f16, as far as SwiftShader can follow: what browsers offer. */
 const plainGpu: Capabilities = { ...softwareCapabilities, kind: 'gpu' }

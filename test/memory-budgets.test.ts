@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Graph } from '../src/graph/graph.ts'
 import { latentDiffusion } from '../src/models/model-kind.ts'
+import type { Optimisations } from '../src/pipeline/optimisations.ts'
 import { type ArchReport, inspectArch } from '../src/report/arch.ts'
 import { architectures } from '../src/report/architectures.ts'
 import { planComponent } from '../src/report/planned.ts'
@@ -11,8 +12,9 @@ import { gpuCapabilities } from './gpu.ts'
 const capabilities = { ...gpuCapabilities, shaderF16: false, subgroups: false, matrixShapes: [] }
 const MB = 1e6
 
-const inspect = (memory?: number): Promise<ArchReport> =>
+const inspect = (memory?: number, optimisations: Optimisations = {}): Promise<ArchReport> =>
   inspectArch('sd15', {
+    optimisations,
     width: 512,
     height: 512,
     dtype: 'f16',
@@ -30,6 +32,14 @@ describe('SD 1.5 at 512×512 in f16', () => {
     expect(unet.arenaBytes).toBeLessThanOrEqual(1.02 * unet.liveLowerBoundBytes)
     expect(unet.largestBindingBytes).toBeLessThanOrEqual(128 * 2 ** 20)
   }, 60_000)
+
+  it('moves an eighth of the bytes that it moves with nothing fused and plain attention, and 4.2 GB with norms on load', async () => {
+    const bytesOf = async (optimisations: Optimisations) =>
+      (await inspect(undefined, optimisations)).components.unet.bytesMoved
+    const plain = await bytesOf({ fusion: false, attention: 'plain' })
+    expect(await bytesOf({})).toBeLessThanOrEqual(plain / 8)
+    expect(await bytesOf({ normsOnLoad: true })).toBeLessThanOrEqual(4200 * MB)
+  }, 120_000)
 
   it.each([84, 48])(
     'fits into %i MB, state and all',

@@ -1,6 +1,7 @@
 // Products and convolutions as plain f64 loops over a case's data, each with its Σ|terms|: what the kernels are held against.
 import type { Expr } from '../src/graph/expr.ts'
 import type { Conv2dAttrs, MatmulAttrs } from '../src/ops/attrs.ts'
+import { convOperands } from '../src/ops/conv-operands.ts'
 import { matmulOperands } from '../src/ops/matmul-operands.ts'
 
 export interface Case<A> {
@@ -118,12 +119,38 @@ export function matmulReference({ attrs, inputs, output }: Case<MatmulAttrs>, da
   return { values, scale }
 }
 
-export function convReference({ attrs, inputs, output }: Case<Conv2dAttrs>, data: readonly Float32Array[]): Expected {
+/** The convolution of images that are normalised as they are loaded. */
+export function normalisedConv(c: Case<Conv2dAttrs>, normalised: 'linear' | 'silu' = 'silu'): Case<Conv2dAttrs> {
+  const [n, , , channels] = c.inputs[0]!.shape as [number, number, number, number]
+  return {
+    ...c,
+    name: `normalised ${c.name}`,
+    attrs: { ...c.attrs, normalised },
+    inputs: [...c.inputs, { shape: [n, 2, channels] }, { shape: [channels], weight: true }],
+  }
+}
+
+/** Value and Σ|terms| of element `at` of x as the sums take it. */
+function convElement({ attrs, inputs }: Case<Conv2dAttrs>, data: readonly Float32Array[], at: number) {
+  const { x, norm } = convOperands(data, attrs)
+  const value = x[at]!
+  if (!norm) return [value, Math.abs(value)] as const
+  const [, rows, columns, c] = inputs[0]!.shape as [number, number, number, number]
+  const [channel, image] = [at % c, Math.floor(at / (rows * columns * c))]
+  const [mean, factor] = [norm.moments[2 * image * c + channel]!, norm.moments[(2 * image + 1) * c + channel]!]
+  const beta = norm.beta[channel]!
+  const linear = (value - mean) * factor + beta
+  const terms = (Math.abs(value) + Math.abs(mean)) * Math.abs(factor) + Math.abs(beta)
+  return attrs.normalised === 'linear' ? ([linear, terms] as const) : ([linear * sigmoid(linear), 2 * terms] as const)
+}
+
+export function convReference(each: Case<Conv2dAttrs>, data: readonly Float32Array[]): Expected {
+  const { attrs, inputs, output } = each
   const [, rows, columns, c] = inputs[0]!.shape as [number, number, number, number]
   const up = attrs.upsample ?? 1
   const [o, , kh, kw] = inputs[1]!.shape as [number, number, number, number]
   const [n, oh, ow] = output as [number, number, number, number]
-  const [, weight, bias] = data as [Float32Array, Float32Array, Float32Array | undefined]
+  const { weight, bias } = convOperands(data, attrs)
   const values = new Float64Array(n * oh * ow * o)
   const scale = new Float64Array(values.length)
   const [top, , , left] = attrs.padding
@@ -137,10 +164,10 @@ export function convReference({ attrs, inputs, output }: Case<Conv2dAttrs>, data
         const [y, x] = [Math.floor(iy / up), Math.floor(ix / up)]
         if (y < 0 || y >= rows || x < 0 || x >= columns) continue
         for (let i = 0; i < c; i++) {
-          const term =
-            data[0]![((image * rows + y) * columns + x) * c + i]! * weight[((channel * c + i) * kh + ky) * kw + kx]!
-          sum += term
-          terms += Math.abs(term)
+          const [value, size] = convElement(each, data, ((image * rows + y) * columns + x) * c + i)
+          const factor = weight[((channel * c + i) * kh + ky) * kw + kx]!
+          sum += value * factor
+          terms += size * Math.abs(factor)
         }
       }
     }

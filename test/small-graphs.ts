@@ -4,6 +4,7 @@ import { autoencoderKLDecoder, autoencoderKLEncoder, parseAutoencoderKLConfig } 
 import { unet2DCondition } from '../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../src/models/unet-config.ts'
 import { frugalGraphs } from '../src/passes/frugal-graphs.ts'
+import { groupNormOnLoad } from '../src/passes/group-norm-on-load.ts'
 import { normaliseOnLoad } from '../src/passes/normalise-on-load.ts'
 import { optimiseInParts } from '../src/passes/passes.ts'
 
@@ -48,7 +49,7 @@ export interface Form {
 export function formsOf(build: () => Graph): {
   readonly plain: Graph
   readonly frugal: readonly Form[]
-  /** Products normalise what they load, in a graph whole and in chunks; none where there is no layer normalisation. */
+  /** Products and convolutions normalise what they load, in a graph whole and in chunks; none where nothing is normalised. */
   readonly onLoad: readonly Form[]
 } {
   const parts = optimiseInParts(build(), [])
@@ -60,8 +61,11 @@ export function formsOf(build: () => Graph): {
     })),
   )
   const onLoad = [{ name: 'whole', graph: parts.graph }, ...frugal.slice(0, 1)]
-    .filter(({ graph }) => graph.nodes.some(({ op }) => op.name === 'layerNorm'))
-    .map(({ name, graph }) => ({ name: `normalised on load, ${name}`, graph: normaliseOnLoad(graph, 1) }))
+    .filter(({ graph }) => graph.nodes.some(({ op }) => op.name === 'layerNorm' || op.name === 'groupNorm'))
+    .map(({ name, graph }) => ({
+      name: `normalised on load, ${name}`,
+      graph: groupNormOnLoad(normaliseOnLoad(graph, 1), 1),
+    }))
   return { plain: parts.graph, frugal, onLoad }
 }
 

@@ -27,6 +27,7 @@ import {
   erf,
   evaluate,
   matmulReference,
+  normalisedConv,
   random,
   sigmoid,
   size,
@@ -271,6 +272,7 @@ const convolutions: Case<Conv2dAttrs>[] = [
   conv([1, 17, 19, 20], [36, 3, 3], same),
   conv([2, 3, 5, 7], [10, 3, 3], { ...same, upsample: 2 }, doubledWithTime),
   conv([1, 5, 4, 8], [9, 3, 3], { stride: 1, padding: [-1, 1, 0, 1], upsample: 2 }, { gap: 1 }),
+  normalisedConv(conv([2, 7, 6, 11], [10, 3, 3], same, { gap: 1 })),
 ]
 
 describe('matmul on SwiftShader', () => {

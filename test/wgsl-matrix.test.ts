@@ -19,6 +19,7 @@ import {
   evaluate,
   matmulReference,
   normalised,
+  normalisedConv,
   random,
   size,
 } from './product-reference.ts'
@@ -217,6 +218,20 @@ describe('units emulated', () => {
     expectRight(subgroupMatrixMatmul, { ...small, splits }, c, matmulReference, 'f16', c.attrs.gate ? 0.5 : 1),
   )
 
+  test.each([
+    ['silu, in splits', normalisedConv(conv([2, 6, 13, small.tileK], [24, 3, 3], same)), 3],
+    [
+      'a doubled image',
+      normalisedConv(
+        conv([2, 3, 7, small.tileK], [16, 3, 3], { ...same, padding: [1, 1, -1, 0], upsample: 2 }),
+        'linear',
+      ),
+      1,
+    ],
+  ] as [string, Case<Conv2dAttrs>, number][])('convolution normalised on load, %s', { timeout }, (_, c, splits) =>
+    expectRight(subgroupMatrixConv, { ...small, splits }, c, convReference, 'f16'),
+  )
+
   // Gates far out would show the reference's erf, a series that cancels.
   test.each(everything ? [large, small] : [small])('product with a gate, %o', { timeout }, (params) =>
     expectRight(
@@ -250,9 +265,11 @@ describe('on the null backend', () => {
       normalised(product(154, 320, 768, gated)),
       normalised(product(154, 768, 1536)),
     ].map((c) => [c.name, (params: MatrixParams) => emitted(subgroupMatrixMatmul, params, c)] as const),
-    ...[...convolutions(64).map(([c]) => c), conv([2, 16, 16, 1280], [1280, 3, 3], same)].map(
-      (c) => [c.name, (params: MatrixParams) => emitted(subgroupMatrixConv, params, c)] as const,
-    ),
+    ...[
+      ...convolutions(64).map(([c]) => c),
+      conv([2, 16, 16, 1280], [1280, 3, 3], same),
+      normalisedConv(conv([2, 16, 16, 1280], [1280, 3, 3], same)),
+    ].map((c) => [c.name, (params: MatrixParams) => emitted(subgroupMatrixConv, params, c)] as const),
   ]
   test.each(attempts)('every text of %s compiles', { timeout }, async (_, emit) => {
     let compiled = 0

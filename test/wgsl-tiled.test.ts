@@ -16,6 +16,7 @@ import {
   evaluate,
   matmulReference,
   normalised,
+  normalisedConv,
   random,
   size,
 } from './product-reference.ts'
@@ -196,6 +197,8 @@ describe('tiles', () => {
   ] as const)('storages %o in %i splits', { timeout }, async (storages, splits) => {
     await expectRight(tiledMatmul, { ...small, splits }, product(36, 40, 80), matmulReference, storages)
     await expectRight(tiledConv, { ...small, splits }, conv(8, 16), convReference, storages)
+    if (splits === 3)
+      await expectRight(tiledConv, { ...small, splits }, normalisedConv(conv(8, 16)), convReference, storages)
   })
 
   test.each([
@@ -206,6 +209,8 @@ describe('tiles', () => {
     ['channels that are no multiple of 4', conv(4, 6)],
     ['a doubled image, lines of whole fours', doubled(4, 16)],
     ['a doubled image', doubled(3, 6)],
+    ['normalised on load, a step within a tap', normalisedConv(conv(8, 16))],
+    ['normalised on load, tails', normalisedConv(conv(5, 6), 'linear')],
   ] as const)('convolution: %s', { timeout }, async (_, c) => {
     await expectRight(tiledConv, { ...small, splits: 1 }, c, convReference)
     await expectRight(tiledConv, { ...small, splits: 2 }, c, convReference)

@@ -9,7 +9,7 @@ import { type Part, scratchOf, winogradProblem } from '../src/kernels/winograd/p
 import { type WinogradParams, winogradConvs } from '../src/kernels/winograd/variant.ts'
 import type { Conv2dAttrs } from '../src/ops/attrs.ts'
 import { type CompiledTexts, operand, runKernel, softwareCapabilities, stored } from './gpu.ts'
-import { type Case, convReference, random, size } from './product-reference.ts'
+import { type Case, convReference, normalisedConv, random, size } from './product-reference.ts'
 
 const sizes: readonly TileSize[] = [2, 4, 6, 8]
 const [tile] = tiledTunings.gpu.slice(-1)
@@ -62,22 +62,29 @@ interface Division {
   /** Chunks times slices. */
   readonly parts: number
   readonly doubled?: true
+  readonly normalised?: true
 }
 
 const divisions: Readonly<Record<string, Division>> = {
   whole: { images: 1, tiles: 7, parts: 1 },
   'in slices': { images: 2, tiles: 3, room: { tiles: 18, groups: 8 }, parts: 2 },
   'in chunks and slices': { images: 1, tiles: 7, room: { tiles: 32, groups: 8 }, parts: 4 },
+  'in slices, normalised on load': {
+    ...{ images: 2, tiles: 3, room: { tiles: 18, groups: 8 }, parts: 2, normalised: true },
+  },
   'in slices, images doubled': { images: 2, tiles: 3, room: { tiles: 18, groups: 8 }, parts: 2, doubled: true },
 }
 
 for (const [index, m] of sizes.entries())
   for (const [nest, params] of Object.entries(products))
-    for (const [division, { images, tiles, room, parts, doubled = false }] of Object.entries(divisions))
+    for (const [division, { images, tiles, room, parts, doubled = false, normalised = false }] of Object.entries(
+      divisions,
+    ))
       test(`F(${m}×${m}), ${nest} products, ${division}`, async () => {
         const variant = winogradConvs[index]!
         const storage = m <= 4 ? 'f32' : 'f16-packed'
-        const c = conv(images, tiles * m - 1, doubled)
+        const plain = conv(images, tiles * m - 1, doubled)
+        const c = normalised ? normalisedConv(plain) : plain
         const request = requestOf(c, storage)
         const problem = winogradProblem(request, m)
         const scratchBytes = scratchOf(problem, room ?? { tiles: problem.tiles, groups: problem.o4 }).reduce(

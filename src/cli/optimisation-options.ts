@@ -15,7 +15,7 @@ export interface OptimisationFlags {
 export function addOptimisationOptions(command: Command): Command {
   return command
     .option('--no-fusion', 'every layer of the model stays a kernel of its own')
-    .option('--norms-on-load', 'products normalise what they load: fewer bytes moved, more arithmetic')
+    .option('--norms-on-load', 'products and convolutions normalise what they load: fewer bytes moved, more arithmetic')
     .option('--no-winograd', 'convolutions multiply every weight with every pixel')
     .option('--no-matrix-units', 'vector units alone, as in browsers')
     .option(

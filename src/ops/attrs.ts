@@ -1,7 +1,11 @@
 // The attributes of every op, in one place, so that kernels can read them without loading the ops.
 import type { Expr } from '../graph/expr.ts'
 
-/** inputs: x [n, h, w, c], weight [o, c, kh, kw] (state dict layout), bias [o] if present → [n, h', w', o]. */
+/**
+ * inputs: x [n, h, w, c], weight [o, c, kh, kw] (state dict layout), bias [o] if present → [n, h', w', o].
+ * With `normalised`, two more: moments [n, 2, c] (see groupMoments), beta [c]; each element of x is then (x − mean) · scale + beta,
+ * through SiLU if that is asked for, applied as it is loaded: padding stays zero. See ops/conv-operands.ts.
+ */
 export interface Conv2dAttrs {
   readonly stride: number
   /**
@@ -11,6 +15,7 @@ export interface Conv2dAttrs {
   readonly padding: readonly [number, number, number, number]
   /** 2: the convolution sees x as if each pixel were there twice in both directions, [n, 2·h, 2·w, c] (nearest neighbours). */
   readonly upsample?: 2
+  readonly normalised?: 'linear' | 'silu'
 }
 
 /**
@@ -85,7 +90,7 @@ export interface ReshapeAttrs {
 export type JoinRowsAttrs = Record<never, never>
 
 /**
- * One input, an image x [1, h, w, c] → [1, parts, 2, c] in f32: of every `rows` rows (the last part may have fewer) the mean of
+ * One input, images x [n, h, w, c] → [n, parts, 2, c] in f32: of every `rows` rows (the last part may have fewer) the mean of
  * each channel and the sum of its squared deviations from that mean.
  */
 export interface ChannelMomentsAttrs {
@@ -93,7 +98,7 @@ export interface ChannelMomentsAttrs {
 }
 
 /**
- * inputs: the moments [1, parts, 2, c] of an image of `pixels` pixels, `partPixels` in each part but the last; gamma [c] → [1, 2, c]
+ * inputs: the moments [n, parts, 2, c] of images of `pixels` pixels, `partPixels` in each part but the last; gamma [c] → [n, 2, c]
  * in f32: for each channel the mean of its group, and gamma / √(variance of the group + epsilon).
  */
 export interface GroupMomentsAttrs extends GroupNormAttrs {
@@ -101,5 +106,5 @@ export interface GroupMomentsAttrs extends GroupNormAttrs {
   readonly partPixels: number
 }
 
-/** inputs: x [1, h, w, c], moments [1, 2, c] (mean and scale by channel), beta [c] → (x − mean) · scale + beta. */
+/** inputs: x [n, h, w, c], moments [n, 2, c] (mean and scale by channel), beta [c] → (x − mean) · scale + beta. */
 export type NormaliseAttrs = Record<never, never>

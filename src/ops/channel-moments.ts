@@ -6,7 +6,7 @@ import { scopeOf } from './pointwise.ts'
 import { shapeError } from './shape-error.ts'
 import { elementCount } from './shapes.ts'
 
-/** x [1, h, w, c] → [1, ceil(h / rows), 2, c], f32: means, then sums of squared deviations. */
+/** x [n, h, w, c] → [n, ceil(h / rows), 2, c], f32: means, then sums of squared deviations. */
 export function channelMoments(x: Value, rows: number): Value {
   return x.graph.add(channelMomentsOp, [x], { rows }, scopeOf([x]))
 }
@@ -15,10 +15,10 @@ export const channelMomentsOp: OpDef<ChannelMomentsAttrs> = {
   name: 'channelMoments',
 
   infer([x], { rows }, where) {
-    if (x?.shape.length !== 4 || x.shape[0] !== 1)
-      return shapeError(where, `moments are those of an image [1, h, w, c], not of [${x?.shape}]`)
+    if (x?.shape.length !== 4)
+      return shapeError(where, `moments are those of images [n, h, w, c], not of [${x?.shape}]`)
     if (!(rows >= 1)) shapeError(where, `parts of ${rows} rows were asked for`)
-    return { shape: [1, Math.ceil(x.shape[1]! / rows), 2, x.shape[3]!], kind: 'f32' }
+    return { shape: [x.shape[0]!, Math.ceil(x.shape[1]! / rows), 2, x.shape[3]!], kind: 'f32' }
   },
 
   cost([x]) {
@@ -26,12 +26,14 @@ export const channelMomentsOp: OpDef<ChannelMomentsAttrs> = {
   },
 
   reference([x], { rows }, { shape }) {
-    const [, h, w, c] = x!.shape as [number, number, number, number]
+    const [n, h, w, c] = x!.shape as [number, number, number, number]
+    const parts = shape[1]!
     const data = new Float64Array(elementCount(shape))
     const scale = new Float64Array(data.length)
-    for (let part = 0; part < shape[1]!; part++)
+    for (let part = 0; part < n * parts; part++)
       for (let channel = 0; channel < c; channel++) {
-        const [first, end] = [part * rows * w, Math.min((part + 1) * rows, h) * w]
+        const [image, row] = [Math.floor(part / parts) * h, (part % parts) * rows]
+        const [first, end] = [(image + row) * w, (image + Math.min(row + rows, h)) * w]
         const at = (pixel: number) => x!.data[pixel * c + channel]!
         let [sum, sumAbs, squares, drift] = [0, 0, 0, 0]
         for (let p = first; p < end; p++) {
@@ -54,18 +56,18 @@ export const channelMomentsOp: OpDef<ChannelMomentsAttrs> = {
   },
 
   onnx(writer, [x], { rows }, [type], { shape }) {
-    const [, h, w, c] = type!.shape as [number, number, number, number]
-    const values = asFloat(writer, x!) // [1, c, h, w]
+    const [n, h, w, c] = type!.shape as [number, number, number, number]
+    const values = asFloat(writer, x!) // [n, c, h, w]
     const parts = Array.from({ length: shape[1]! }, (_, part) => {
       const [first, end] = [part * rows, Math.min((part + 1) * rows, h)]
       const axis = writer.int64([2])
       const own = writer.node('Slice', [values, writer.int64([first]), writer.int64([end]), axis])
-      const flat = writer.node('Reshape', [own, writer.int64([1, c, (end - first) * w])])
+      const flat = writer.node('Reshape', [own, writer.int64([n, c, (end - first) * w])])
       const mean = writer.node('ReduceMean', [flat, axis])
       const deviation = writer.node('Sub', [flat, mean])
       const squares = writer.node('ReduceSumSquare', [deviation, axis])
       const both = writer.node('Concat', [mean, squares], { axis: { int: 2 } })
-      return writer.node('Reshape', [both, writer.int64([1, c, 1, 2])])
+      return writer.node('Reshape', [both, writer.int64([n, c, 1, 2])])
     })
     return writer.node('Concat', parts, { axis: { int: 2 } })
   },

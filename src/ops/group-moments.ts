@@ -8,7 +8,7 @@ import { scopeOf } from './pointwise.ts'
 import { shapeError } from './shape-error.ts'
 import { elementCount } from './shapes.ts'
 
-/** moments [1, parts, 2, c] (see channelMoments), gamma [c] → [1, 2, c], f32: means and scales by channel. */
+/** moments [n, parts, 2, c] (see channelMoments), gamma [c] → [n, 2, c], f32: means and scales by channel. */
 export function groupMoments(moments: Value, gamma: Value, attrs: GroupMomentsAttrs): Value {
   return moments.graph.add(groupMomentsOp, [moments, gamma], attrs, scopeOf([moments]))
 }
@@ -22,14 +22,14 @@ export const groupMomentsOp: OpDef<GroupMomentsAttrs> = {
   name: 'groupMoments',
 
   infer([moments, gamma], { groups, pixels, partPixels }, where) {
-    if (moments?.shape.length !== 4 || moments.shape[0] !== 1 || moments.shape[2] !== 2)
-      return shapeError(where, `moments are [1, parts, 2, c], not [${moments?.shape}]`)
-    const [, parts, , channels] = moments.shape as [number, number, number, number]
+    if (moments?.shape.length !== 4 || moments.shape[2] !== 2)
+      return shapeError(where, `moments are [n, parts, 2, c], not [${moments?.shape}]`)
+    const [n, parts, , channels] = moments.shape as [number, number, number, number]
     if (channels % groups !== 0) shapeError(where, `${channels} channels do not divide into ${groups} groups`)
     if (String(gamma?.shape) !== String(channels)) shapeError(where, `[${gamma?.shape}] for ${channels} channels`)
     if (parts !== Math.ceil(pixels / partPixels))
       shapeError(where, `${parts} parts of ${partPixels} pixels are no image of ${pixels}`)
-    return { shape: [1, 2, channels], kind: 'f32' }
+    return { shape: [n, 2, channels], kind: 'f32' }
   },
 
   cost([moments]) {
@@ -38,18 +38,19 @@ export const groupMomentsOp: OpDef<GroupMomentsAttrs> = {
 
   reference([moments, gamma], attrs, { shape }) {
     const { groups, epsilon, pixels } = attrs
-    const channels = shape[2]!
+    const [n, , channels] = shape as [number, number, number]
     const counts = pixelsOfParts(moments!.shape[1]!, attrs)
     const width = channels / groups
-    const data = new Float64Array(2 * channels)
-    const scale = new Float64Array(2 * channels)
-    for (let group = 0; group < groups; group++) {
-      const first = group * width
+    const data = new Float64Array(n * 2 * channels)
+    const scale = new Float64Array(data.length)
+    for (let each = 0; each < n * groups; each++) {
+      const image = Math.floor(each / groups) * 2 * channels
+      const first = (each % groups) * width
       const total = pixels * width
       const walk = (visit: (weight: number, mean: number, squares: number) => void) => {
         for (const [part, weight] of counts.entries())
           for (let c = first; c < first + width; c++) {
-            const at = part * 2 * channels + c
+            const at = image * counts.length + part * 2 * channels + c
             visit(weight, moments!.data[at]!, moments!.data[at + channels]!)
           }
       }
@@ -65,10 +66,10 @@ export const groupMomentsOp: OpDef<GroupMomentsAttrs> = {
       const variance = squares / total + epsilon
       const rstd = 1 / Math.sqrt(variance)
       for (let c = first; c < first + width; c++) {
-        data[c] = mean
-        scale[c] = meanAbs
-        data[channels + c] = rstd * gamma!.data[c]!
-        scale[channels + c] = Math.abs(data[channels + c]!) * (1 + drift / total / variance)
+        data[image + c] = mean
+        scale[image + c] = meanAbs
+        data[image + channels + c] = rstd * gamma!.data[c]!
+        scale[image + channels + c] = Math.abs(data[image + channels + c]!) * (1 + drift / total / variance)
       }
     }
     return { shape, data, scale }
@@ -76,27 +77,27 @@ export const groupMomentsOp: OpDef<GroupMomentsAttrs> = {
 
   onnx(writer, [moments, gamma], attrs, [type], { shape }) {
     const { groups, epsilon, pixels } = attrs
-    const [channels, parts] = [shape[2]!, type!.shape[1]!]
+    const [n, channels, parts] = [shape[0]!, shape[2]!, type!.shape[1]!]
     const width = channels / groups
     const counts = Array.from({ length: width }, () => pixelsOfParts(parts, attrs)).flat()
     const weights = constants(writer, counts)
     const [one, total] = [writer.int64([1]), constants(writer, [pixels * width])]
-    const values = asFloat(writer, moments!) // [1, c, parts, 2]
+    const values = asFloat(writer, moments!) // [n, c, parts, 2]
     const column = (index: number) => {
       const own = writer.node('Slice', [values, ...[index, index + 1, 3].map((each) => writer.int64([each]))])
-      return writer.node('Reshape', [own, writer.int64([groups, width * parts])])
+      return writer.node('Reshape', [own, writer.int64([n * groups, width * parts])])
     }
     const [means, squares] = [column(0), column(1)]
     const sum = (values: string) => writer.node('ReduceSum', [values, one])
-    const mean = writer.node('Div', [sum(writer.node('Mul', [means, weights])), total]) // [groups, 1]
+    const mean = writer.node('Div', [sum(writer.node('Mul', [means, weights])), total]) // [n · groups, 1]
     const deviation = writer.node('Sub', [means, mean])
     const between = writer.node('Mul', [writer.node('Mul', [deviation, deviation]), weights])
     const variance = writer.node('Div', [sum(writer.node('Add', [squares, between])), total])
     const bottom = writer.node('Sqrt', [writer.node('Add', [variance, smallConstant(writer, epsilon)])])
     const byChannel = (values: string) =>
       writer.node('Reshape', [
-        writer.node('Expand', [values, writer.int64([groups, width])]),
-        writer.int64([1, 1, channels]),
+        writer.node('Expand', [values, writer.int64([n * groups, width])]),
+        writer.int64([n, 1, channels]),
       ])
     const scales = writer.node('Div', [
       writer.node('Reshape', [asFloat(writer, gamma!), writer.int64([1, 1, channels])]),

@@ -8,6 +8,7 @@ import { foldUpsample } from './fold-upsample.ts'
 import { fuseEpilogue } from './fuse-epilogue.ts'
 import { fusePointwise } from './fuse-pointwise.ts'
 import { gateProducts } from './gate.ts'
+import { groupNormOnLoad } from './group-norm-on-load.ts'
 import { mergeSiblingProducts } from './merge-products.ts'
 import { normaliseOnLoad } from './normalise-on-load.ts'
 import { type Parts, splitPrelude } from './prelude.ts'
@@ -19,7 +20,7 @@ export interface OptimiseOptions {
   readonly fuse?: boolean | undefined
   /** Whether linear layers of one input may become one, their weights joined at load (true by default, never without `fuse`). */
   readonly merge?: boolean | undefined
-  /** Whether products may normalise what they load (false by default, never without `fuse`): worth it on GPUs. */
+  /** Whether products and convolutions may normalise what they load (false by default, never without `fuse`). */
   readonly normaliseOnLoad?: boolean | undefined
   /** Told each pass and the graph that it made, for reports; of a prelude's passes too. */
   readonly onPass?: (pass: string, graph: Graph) => void
@@ -74,7 +75,7 @@ export function complete(
   graph: Graph,
   { fuse = true, normaliseOnLoad: onLoad = false, onPass }: OptimiseOptions,
 ): Graph {
-  return run(graph, fuse && onLoad ? [normaliseOnLoad] : [], onPass)
+  return run(graph, fuse && onLoad ? [normaliseOnLoad, groupNormOnLoad] : [], onPass)
 }
 
 function run(graph: Graph, passes: readonly Pass[], onPass: OptimiseOptions['onPass']): Graph {

@@ -16,17 +16,25 @@ function conv(
     padding?: number | Padding
     upsample?: 2
     bias?: boolean
+    /** Moments of about the size of real ones, far off the mean of x. */
+    normalised?: Conv2dAttrs['normalised']
     epilogue?: OpCase['epilogue']
   } = {},
 ): OpCase {
-  const { stride = 1, padding = 0, upsample, bias = true, epilogue } = options
+  const { stride = 1, padding = 0, upsample, bias = true, normalised, epilogue } = options
   const [kh, kw] = typeof kernel === 'number' ? [kernel, kernel] : kernel
   const attrs: Conv2dAttrs = {
     stride,
     padding: typeof padding === 'number' ? [padding, padding, padding, padding] : padding,
     ...(upsample && { upsample }),
+    ...(normalised && { normalised }),
   }
-  const inputs = [{ shape: [n, h, w, c] }, weight([o, c, kh, kw], c * kh * kw), ...(bias ? [vector(o)] : [])]
+  const inputs = [
+    { shape: [n, h, w, c] },
+    weight([o, c, kh, kw], c * kh * kw),
+    ...(bias ? [vector(o)] : []),
+    ...(normalised ? [{ shape: [n, 2, c], mean: 1, deviation: 0.5 }, vector(c)] : []),
+  ]
   return { name, op: 'conv2d', inputs, attrs, ...(epilogue ? { epilogue } : {}) }
 }
 
@@ -100,5 +108,25 @@ export const cases: readonly OpCase[] = [
   conv('3×3 doubled, half a pixel off on all sides', [2, 5, 4, 5], 4, 3, { padding: -1, upsample: 2 }),
   conv('stride 2 doubled', [1, 4, 5, 6], 9, 3, { stride: 2, padding: 1, upsample: 2 }),
   conv('1×1 doubled', [1, 3, 4, 8], 12, 1, { upsample: 2 }),
+  conv('normalised, one pixel under a padded 3×3', [1, 1, 1, 3], 5, 3, { padding: 1, normalised: 'linear' }),
+  conv('normalised 1×1, tails', [2, 5, 3, 7], 9, 1, { normalised: 'linear' }),
+  conv('normalised 1×1, tokens', [2, 8, 8, 96], 96, 1, { normalised: 'linear', bias: false }),
+  conv('normalised 3×3, silu, batch 2, tails', [2, 7, 9, 6], 10, 3, { padding: 1, normalised: 'silu' }),
+  conv('normalised 3×3, silu, tiles with tails', [1, 17, 19, 36], 68, 3, {
+    padding: 1,
+    normalised: 'silu',
+    bias: false,
+  }),
+  conv('normalised 3×3, silu, unet level', [2, 8, 8, 96], 128, 3, {
+    padding: 1,
+    normalised: 'silu',
+    epilogue: { expr: residual, inputs: [{ shape: [2, 1, 1, 128] }] },
+  }),
+  conv('normalised 3×3 doubled', [2, 4, 5, 16], 24, 3, { padding: 1, upsample: 2, normalised: 'silu' }),
+  conv('normalised, stride 2, encoder padding', [1, 8, 10, 8], 8, 3, {
+    stride: 2,
+    padding: [0, 1, 1, 0],
+    normalised: 'linear',
+  }),
   conv('2×2 and a row left out below', [1, 5, 6, 4], 8, 2, { padding: [0, 1, -1, 0] }),
 ]

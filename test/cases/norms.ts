@@ -30,13 +30,13 @@ function channelMoments(shape: readonly number[], rows: number, mean = 0): OpCas
   return { name: `${shape} by ${rows} rows`, op: 'channelMoments', inputs: [{ shape, mean }], attrs: { rows } }
 }
 
-function groupMoments(channels: number, groups: number, pixels: number, partPixels: number): OpCase {
+function groupMoments(channels: number, groups: number, pixels: number, partPixels: number, images = 1): OpCase {
   const attrs: GroupMomentsAttrs = { groups, epsilon: 1e-5, pixels, partPixels }
-  const shape = [1, Math.ceil(pixels / partPixels), 2, channels]
+  const shape = [images, Math.ceil(pixels / partPixels), 2, channels]
   // Squared deviations are not negative.
   const inputs = [{ shape, mean: 10 }, vector(channels, 1)]
   return {
-    name: `${channels} channels in ${groups}, ${pixels} pixels by ${partPixels}`,
+    name: `${images} × ${channels} channels in ${groups}, ${pixels} pixels by ${partPixels}`,
     op: 'groupMoments',
     inputs,
     attrs,
@@ -45,7 +45,7 @@ function groupMoments(channels: number, groups: number, pixels: number, partPixe
 
 function normalise(name: string, shape: readonly number[], epilogue?: OpCase['epilogue']): OpCase {
   const channels = shape.at(-1)!
-  const inputs = [{ shape }, { shape: [1, 2, channels], mean: 1, deviation: 0.5 }, vector(channels)]
+  const inputs = [{ shape }, { shape: [shape[0]!, 2, channels], mean: 1, deviation: 0.5 }, vector(channels)]
   return { name, op: 'normalise', inputs, attrs: {}, ...(epilogue ? { epilogue } : {}) }
 }
 
@@ -83,6 +83,8 @@ export const channelMomentsCases: readonly OpCase[] = [
   channelMoments([1, 4, 33, 40], 4),
   channelMoments([1, 8, 16, 128], 3),
   channelMoments([1, 6, 5, 12], 2, 10),
+  channelMoments([3, 5, 7, 6], 2),
+  channelMoments([2, 8, 9, 40], 4),
 ]
 
 export const groupMomentsCases: readonly OpCase[] = [
@@ -92,12 +94,15 @@ export const groupMomentsCases: readonly OpCase[] = [
   groupMoments(14, 7, 40, 16),
   groupMoments(96, 32, 100, 10),
   groupMoments(320, 32, 4096, 256),
+  groupMoments(10, 2, 35, 15, 3),
+  groupMoments(96, 32, 100, 10, 2),
 ]
 
 export const normaliseCases: readonly OpCase[] = [
   normalise('one pixel', [1, 1, 1, 3]),
   normalise('rows of an image', [1, 3, 7, 40]),
   normalise('silu', [1, 2, 5, 14], silu),
+  normalise('three images', [3, 3, 5, 10]),
 ]
 
 export const layerNormCases: readonly OpCase[] = [

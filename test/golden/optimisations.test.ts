@@ -14,6 +14,7 @@ const switches: Readonly<Record<string, Optimisations>> = {
   'partially fused softmax': { attention: 'pfsm' },
   'flash attention': { attention: 'flash' },
   'without fusion': { fusion: false },
+  'norms on load': { normsOnLoad: true },
   'with nothing on': { winograd: false, matrixUnits: false, attention: 'plain', fusion: false },
 }
 const cases = pipelineCases.filter((each) => leftOut(each) === undefined)

@@ -15,6 +15,7 @@ import { reshape } from '../../src/ops/reshape.ts'
 import { broadcastIndex, elementCount } from '../../src/ops/shapes.ts'
 import { slice } from '../../src/ops/slice.ts'
 import { upsampleNearest } from '../../src/ops/upsample.ts'
+import { groupNormOnLoad } from '../../src/passes/group-norm-on-load.ts'
 import { normaliseOnLoad } from '../../src/passes/normalise-on-load.ts'
 import { optimise } from '../../src/passes/passes.ts'
 
@@ -181,7 +182,7 @@ describe('optimise', () => {
         const graph = moduleGraph(steps)
         const better = optimise(graph)
         expect(difference(graph, better)).toBeLessThan(1e-12)
-        const onLoad = normaliseOnLoad(better, 1)
+        const onLoad = groupNormOnLoad(normaliseOnLoad(better, 1), 1)
         expect(difference(graph, onLoad)).toBeLessThan(1e-12)
         normalised += onLoad.nodes.filter(({ attrs }) => 'normalised' in (attrs as object)).length
         fused += better.nodes.filter((node) => node.epilogue).length

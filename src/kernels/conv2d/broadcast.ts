@@ -23,7 +23,8 @@ export function broadcastsConv(request: Request<Conv2dAttrs>): boolean {
 export const broadcastConv: Variant<Conv2dAttrs, BroadcastParams> = {
   name: 'broadcast',
   tunings: broadcastMatmul.tunings,
-  supports: broadcastsConv,
+  // Where lanes share few loads, normalising them again and again is dearer than writing them once.
+  supports: (request) => broadcastsConv(request) && !request.attrs.normalised,
   cost(request, { rowsPerLane, groups }) {
     const { n, oh, ow, o4, c4, kh, kw } = convProblemOf(request)
     const lanes = request.capabilities.subgroupSize[0]

@@ -55,7 +55,7 @@ export const directConv: Variant<Conv2dAttrs, DirectConvParams> = {
     )
   },
   cost(request, { pixels, groups, lanesN, lanesM, taps }) {
-    const { n, oh, ow, o4, c4, kh, kw, stride } = convProblemOf(request)
+    const { n, oh, ow, o4, c4, kh, kw, stride, normalised } = convProblemOf(request)
     const strips = n * oh * Math.ceil(ow / pixels)
     // One text for all convolutions is worth more than the strip that fits each best.
     const texts = broadcastsConv(request) ? 4 : 1
@@ -65,7 +65,7 @@ export const directConv: Variant<Conv2dAttrs, DirectConvParams> = {
         workgroups: Math.ceil(strips / lanesM) * Math.ceil(o4 / (groups * lanesN)),
         invocations: lanesN * lanesM,
         steps: kh * c4,
-        loads: (taps === 'looped' ? kw * pixels : (pixels - 1) * stride + kw) + 4 * kw * groups,
+        loads: (taps === 'looped' ? kw * pixels : (pixels - 1) * stride + kw) * (normalised ? 4 : 1) + 4 * kw * groups,
         products: 4 * kw * pixels * groups,
         staged: false,
       })
@@ -94,8 +94,11 @@ function columnText(
   ]
 }
 
-const columnLoad = (name: string, mayBeOutside: boolean) =>
-  `let a${name} = ${mayBeOutside ? `select(vec4<f32>(), at_x(line + p${name} + t), in${name})` : `at_x(line + p${name} + t)`};`
+function columnLoad({ normalised }: ConvProblem, name: string, mayBeOutside: boolean): string {
+  const element = `at_x(line + p${name} + t)`
+  const value = normalised ? `normalisedAt(image, t, ${element})` : element
+  return `let a${name} = ${mayBeOutside ? `select(vec4<f32>(), ${value}, in${name})` : value};`
+}
 
 /** All multiply-adds of a line of taps: kx written out, columns loaded once. Before the loop over lines; in it. */
 function writtenTaps(problem: ConvProblem, stride4: number, stripsX: number, { pixels, groups }: DirectConvParams) {
@@ -117,7 +120,7 @@ function writtenTaps(problem: ConvProblem, stride4: number, stripsX: number, { p
     before: columns.flatMap((j) => columnText(problem, `${j}`, `first + ${j}`, mayBeOutside(j), stride4)),
     line: `for (var t = 0u; t < ${size(c4)}; t++) {
       let tap = (ky * ${size(kw * c4 * 4)} + t * 4u) * ${size(o4)};
-      ${[...columns.map((j) => columnLoad(`${j}`, mayBeOutside(j))), ...products].join('\n      ')}
+      ${[...columns.map((j) => columnLoad(problem, `${j}`, mayBeOutside(j))), ...products].join('\n      ')}
     }`,
   }
 }
@@ -138,7 +141,7 @@ function loopedTaps(problem: ConvProblem, stride4: number, { pixels, groups }: D
       ${columns.flatMap((i) => columnText(problem, `${i}`, `first + ${i * stride} + i32(kx)`, true, stride4)).join('\n      ')}
       for (var t = 0u; t < ${size(c4)}; t++) {
         let tap = ((ky * ${size(kw)} + kx) * ${size(c4 * 4)} + t * 4u) * ${size(o4)};
-        ${[...columns.map((i) => columnLoad(`${i}`, true)), ...products].join('\n        ')}
+        ${[...columns.map((i) => columnLoad(problem, `${i}`, true)), ...products].join('\n        ')}
       }
     }`,
   }

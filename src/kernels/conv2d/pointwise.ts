@@ -24,7 +24,13 @@ export function pointwiseConv<P>(product: Variant<MatmulAttrs, P>): Variant<Conv
       const { kh, kw, stride, upsample } = convProblemOf(request)
       const plain =
         kh === 1 && kw === 1 && stride === 1 && upsample === 1 && request.attrs.padding.every((side) => side === 0)
-      return plain && request.inputs[1]!.space === 'weight' && product.supports(asProduct(request), params)
+      // A product normalises rows, not channels.
+      return (
+        plain &&
+        !request.attrs.normalised &&
+        request.inputs[1]!.space === 'weight' &&
+        product.supports(asProduct(request), params)
+      )
     },
     cost: (request, params) => product.cost(asProduct(request), params),
     ...(prepare && {

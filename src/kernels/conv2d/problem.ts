@@ -1,9 +1,11 @@
 // A convolution as its kernels see it: sizes, the packed weight, and the parts of the text that all variants share.
 import type { Conv2dAttrs } from '../../ops/attrs.ts'
-import type { PreparedWeight, Request } from '../family.ts'
+import { convOperands } from '../../ops/conv-operands.ts'
+import type { Operand, PreparedWeight, Request } from '../family.ts'
 import { transposeInto } from '../matmul/pack.ts'
 import { epilogueText } from '../wgsl/epilogue.ts'
 import { type Io, ioText, requestOperands } from '../wgsl/io.ts'
+import { convNormText } from './norm.ts'
 
 export interface ConvProblem {
   readonly n: number
@@ -26,13 +28,14 @@ export interface ConvProblem {
   readonly top: number
   readonly left: number
   readonly bias: boolean
+  readonly normalised: Conv2dAttrs['normalised']
 }
 
 export function convProblemOf({ attrs, inputs, output }: Request<Conv2dAttrs>): ConvProblem {
-  const [x, weight, bias] = inputs
-  const [n, storedH, storedW, c] = x!.shape as [number, number, number, number]
+  const { x, weight, bias } = convOperands<Operand>(inputs, attrs)
+  const [n, storedH, storedW, c] = x.shape as [number, number, number, number]
   const { upsample = 1 } = attrs
-  const [o, , kh, kw] = weight!.shape as [number, number, number, number]
+  const [o, , kh, kw] = weight.shape as [number, number, number, number]
   const [, oh, ow] = output.shape as [number, number, number, number]
   return {
     n,
@@ -53,6 +56,7 @@ export function convProblemOf({ attrs, inputs, output }: Request<Conv2dAttrs>): 
     top: attrs.padding[0],
     left: attrs.padding[3],
     bias: bias !== undefined,
+    normalised: attrs.normalised,
   }
 }
 
@@ -67,15 +71,23 @@ export const productOf = ({ n, oh, ow, o4, kh, kw, c4 }: ConvProblem) =>
 
 /** `fn finish(row, group, v)`: bias, epilogue and the store of a pixel's group. */
 export function convFinishText(request: Request<Conv2dAttrs>): string {
+  const { bias } = convOperands<Operand>(request.inputs, request.attrs)
   return `${epilogueText(request)}
 fn finish(row: u32, group: u32, v: vec4<f32>) {
-  store_y(row, group, epilogue(row, group, ${request.inputs[2] ? 'v + at_bias(group)' : 'v'}));
+  store_y(row, group, epilogue(row, group, ${bias ? 'v + at_bias(group)' : 'v'}));
 }`
+}
+
+/** The names of a convolution's inputs in its text, in their order. */
+export function convNames({ inputs, attrs }: Request<Conv2dAttrs>): readonly string[] {
+  const names = convOperands<Operand>(inputs, attrs).bias ? ['x', 'weight', 'bias'] : ['x', 'weight']
+  return attrs.normalised ? [...names, 'moments', 'beta'] : names
 }
 
 /** Bindings and accessors, and `finish`. */
 export function convText(request: Request<Conv2dAttrs>): { io: Io; text: string } {
-  return { io: ioText(requestOperands(request, ['x', 'weight', 'bias'])), text: convFinishText(request) }
+  const io = ioText(requestOperands(request, convNames(request)))
+  return { io, text: `${convNormText(request)}${convFinishText(request)}` }
 }
 
 /** The weight [o, c, kh, kw] as [kh·kw][c padded to 4][o padded to 4], zero in the padding. */

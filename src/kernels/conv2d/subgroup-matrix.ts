@@ -14,9 +14,8 @@ import { deviceHasMatrices, matrixCost, matrixSums, matrixTunings, operandsAreWi
 import { partialBytes, sumSplits } from '../matmul/splits.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { bindable, ioText, requestOperands, wideLoad } from '../wgsl/io.ts'
-import { convFinishText, convProblemOf, prepareConv, storedIndex } from './problem.ts'
-
-const names = ['x', 'weight', 'bias']
+import { convNormText, isSummed } from './norm.ts'
+import { convFinishText, convNames, convProblemOf, prepareConv, storedIndex } from './problem.ts'
 
 function productSizes(request: Request<Conv2dAttrs>) {
   const { n, oh, ow, o, kh, kw, c } = convProblemOf(request)
@@ -42,9 +41,19 @@ export const subgroupMatrixConv: Variant<Conv2dAttrs, MatrixParams> = {
   tolerance: { f32: 32, f16: 2 },
 }
 
+/** Eight channels as they are stored, normalised. */
+const normalisedUnits = `fn normalisedHalves(image: u32, group: u32, x: vec2<u32>) -> vec2<u32> {
+  let v = normalisedAt(image, group, vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y)));
+  return vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));
+}
+fn normalisedUnits(image: u32, group: u32, x: vec4<u32>) -> vec4<u32> {
+  return vec4<u32>(normalisedHalves(image, group, x.xy), normalisedHalves(image, group + 1u, x.zw));
+}
+`
+
 function emit(request: Request<Conv2dAttrs>, params: MatrixParams): Kernel {
   const problem = convProblemOf(request)
-  const { h, w, storedH, storedW, c, oh, ow, o4, kw, stride, top, left } = problem
+  const { h, w, storedH, storedW, c, oh, ow, o4, kw, stride, top, left, normalised } = problem
   const sizes = productSizes(request)
   const split = params.splits > 1
   const grid = splitGrid(matrixTiles(params, sizes).workgroups, request.capabilities.limits)
@@ -63,17 +72,23 @@ let x${i} = i32(row${i} % ${ow}u * ${stride}u) - ${left};`,
   const patch = `fn patchUnits(image: u32, y: i32, x: i32, unit: u32) -> vec4<u32> {
   var value = vec4<u32>();
   if (y >= 0 && y < ${h} && x >= 0 && x < ${w}) {
-    value = buffer_x[${x.offset4 / 2}u + (image + ${storedIndex(problem, 'u32(y)')} * ${storedW}u + ${storedIndex(problem, 'u32(x)')}) * ${x.stride4 / 2}u + unit];
+    value = buffer_x[${x.offset4 / 2}u + (image + ${storedIndex(problem, 'u32(y)')} * ${storedW}u + ${storedIndex(problem, 'u32(x)')}) * ${x.stride4 / 2}u + unit];${
+      normalised
+        ? `
+    value = normalisedUnits(image / ${storedH * storedW}u, unit * 2u, value);`
+        : ''
+    }
   }
   return value;
 }`
+  const names = convNames(request)
   const operands = requestOperands(request, names).map((o) =>
     o.name === 'x' || o.name === 'weight' ? { ...o, wide: true } : o,
   )
-  const used = split ? operands.filter(({ name }) => name === 'x' || name === 'weight') : operands
+  const used = split ? operands.filter(isSummed) : operands
   const io = ioText(used, split ? [{ name: 'partial_', index: 0, element: 'f32' }] : [])
   const wgsl = `enable f16;\n${matrixEnables}${io.text}
-${patch}
+${convNormText(request)}${normalised ? normalisedUnits : ''}${patch}
 ${split ? '' : convFinishText(request)}
 ${matrixMain(params, product)}`
   const first = { label: 'conv2d subgroup-matrix', wgsl, bindings: io.bindings, workgroups: grid.workgroups }

@@ -14,10 +14,17 @@ import {
   tileFits,
 } from '../matmul/tiled-text.ts'
 import { splitGrid } from '../wgsl/grid.ts'
-import { bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
-import { type ConvProblem, convFinishText, convProblemOf, prepareConv, productOf, storedIndex } from './problem.ts'
-
-const names = ['x', 'weight', 'bias']
+import { asF32, asStored, bindable, elementType, type Io, ioText, requestOperands, stagedStorage } from '../wgsl/io.ts'
+import { convNormText, isSummed } from './norm.ts'
+import {
+  type ConvProblem,
+  convFinishText,
+  convNames,
+  convProblemOf,
+  prepareConv,
+  productOf,
+  storedIndex,
+} from './problem.ts'
 
 function sumsOf(problem: ConvProblem, { splits }: SplitParams) {
   const { m, n4, halves } = productOf(problem)
@@ -44,16 +51,17 @@ export const tiledConv: Variant<Conv2dAttrs, SplitParams> = {
 
 /** The loads of a convolution as a product, as elements of their storage: patches, zero outside the image, and packed weights. */
 function convLoads(problem: ConvProblem, request: Request<Conv2dAttrs>, variable: Io['variable']): string {
-  const { h, w, storedH, storedW, oh, ow, o4, kw, c4, stride, top, left } = problem
+  const { h, w, storedH, storedW, oh, ow, o4, kw, c4, stride, top, left, normalised } = problem
   const [x, weight] = request.inputs as [Operand, Operand]
   const element = elementType[x.storage]
   const quantised = stagedStorage(weight) !== weight.storage
   const place = `k * ${o4}u + group`
+  const normal = `normalisedAt(image / ${storedH * storedW}u, channels, ${asF32(x.storage, 'value')})`
   return `fn pixelAt(image: u32, y: i32, x: i32, channels: u32) -> ${element} {
   let inside = (u32(y) < ${h}u) & (u32(x) < ${w}u); // below 0 is far above, and no branch is taken
   let place = (image + ${storedIndex(problem, 'u32(y)')} * ${storedW}u + ${storedIndex(problem, 'u32(x)')}) * ${x.stride4}u + channels;
   let value = ${variable.x}[${x.offset4}u + select(0u, place, inside)];
-  return select(${element}(), value, inside);
+  return select(${element}(), ${normalised ? asStored(x.storage, normal) : 'value'}, inside);
 }
 fn tileA(batch: u32, row: u32, kg: u32) -> ${element} {
   let tap = kg / ${c4}u;
@@ -91,13 +99,9 @@ function emit(request: Request<Conv2dAttrs>, params: SplitParams): Kernel {
   const sums = sumsOf(problem, params)
   const sizes = productOf(problem)
   const grid = splitGrid(tileCounts(params, sizes, splits).workgroups, request.capabilities.limits)
+  const names = convNames(request)
   const operands = requestOperands(request, names)
-  const io = split
-    ? ioText(
-        operands.filter(({ name }) => name === 'x' || name === 'weight'),
-        [partialScratch],
-      )
-    : ioText(operands)
+  const io = split ? ioText(operands.filter(isSummed), [partialScratch]) : ioText(operands)
   const [x, weight] = request.inputs as [Operand, Operand]
   const product = tiledMain(params, {
     ...sizes,
@@ -106,7 +110,7 @@ function emit(request: Request<Conv2dAttrs>, params: SplitParams): Kernel {
     ...(problem.ow % 4 === 0 && { fours: pixelsOfLine(problem, params) }),
   })
   const wgsl = `${io.enables}${io.text}
-${split ? keepText(sums) : convFinishText(request)}
+${convNormText(request)}${split ? keepText(sums) : convFinishText(request)}
 ${product}`
   const first = { label: 'conv2d tiled', wgsl, bindings: io.bindings, workgroups: grid.workgroups }
   if (!split) return { dispatches: [first], scratch: [] }

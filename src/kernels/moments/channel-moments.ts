@@ -16,6 +16,8 @@ interface Params {
 
 interface Problem {
   readonly groups4: number
+  readonly images: number
+  /** Of an image. */
   readonly parts: number
   readonly partPixels: number
   readonly pixels: number
@@ -25,9 +27,10 @@ function problemOf({ attrs, inputs, output }: Request<ChannelMomentsAttrs>): Pro
   const x = inputs[0]!
   return {
     groups4: x.groups4,
+    images: x.shape[0]!,
     parts: output.shape[1]!,
     partPixels: attrs.rows * x.shape[2]!,
-    pixels: x.rows,
+    pixels: x.shape[1]! * x.shape[2]!,
   }
 }
 
@@ -50,31 +53,36 @@ ${steps.join('\n')}
 }
 
 function emit(request: Request<ChannelMomentsAttrs>, params: Params): Kernel {
-  const { groups4, parts, partPixels, pixels } = problemOf(request)
+  const { groups4, images, parts, partPixels, pixels } = problemOf(request)
   const { rows, columns } = params
   const blocks = Math.ceil(groups4 / columns)
   const io = ioText(requestOperands(request, ['x']))
-  const grid = splitGrid(parts * blocks, request.capabilities.limits)
-  const walk = (body: string) =>
-    `for (var p = first + lane / ${u32Text(columns)}; p < end; p += ${u32Text(rows)}) { ${body} }`
+  const grid = splitGrid(images * parts * blocks, request.capabilities.limits)
+  // Counted in turns that are known here: Dawn puts a countdown into loops whose end it cannot see.
+  const turns = Math.ceil(partPixels / rows)
+  const walk = (body: string) => `for (var turn = 0u; turn < ${u32Text(turns)}; turn++) {
+    let p = first + turn * ${u32Text(rows)} + lane / ${u32Text(columns)};
+    if (p < end) { ${body} }
+  }`
   // Columns and workgroups to spare compute the last one again and store nothing.
   const wgsl = `${io.enables}${io.text}
 ${sumText(params)}
 @compute @workgroup_size(${rows * columns})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let place = ${grid.index};
-  let part = min(place / ${u32Text(blocks)}, ${u32Text(parts - 1)});
+  let part = min(place / ${u32Text(blocks)}, ${u32Text(images * parts - 1)});
   let column = place % ${u32Text(blocks)} * ${u32Text(columns)} + lane % ${u32Text(columns)};
   let g = min(column, ${u32Text(groups4 - 1)});
-  let first = part * ${u32Text(partPixels)};
-  let end = min(first + ${u32Text(partPixels)}, ${u32Text(pixels)});
+  let image = part / ${u32Text(parts)} * ${u32Text(pixels)};
+  let first = image + part % ${u32Text(parts)} * ${u32Text(partPixels)};
+  let end = min(first + ${u32Text(partPixels)}, image + ${u32Text(pixels)});
   var sum = vec4<f32>(0.0);
   ${walk('sum += load_x(p, g);')}
   let mean = sumOfLanes(lane, sum) / f32(end - first);
   var squares = vec4<f32>(0.0);
   ${walk('let d = load_x(p, g) - mean; squares += d * d;')}
   squares = sumOfLanes(lane, squares);
-  if (lane < ${u32Text(columns)} && column == g && place < ${u32Text(parts * blocks)}) {
+  if (lane < ${u32Text(columns)} && column == g && place < ${u32Text(images * parts * blocks)}) {
     store_y(part * 2u, g, mean);
     store_y(part * 2u + 1u, g, squares);
   }
@@ -87,9 +95,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 }
 
 function cost(request: Request<ChannelMomentsAttrs>, { rows, columns }: Params): number {
-  const { groups4, parts, partPixels, pixels } = problemOf(request)
-  if (request.capabilities.kind === 'software') return pixels * groups4 * 40 + parts * groups4 * (rows - 1) * 200
-  const lanes = parts * Math.ceil(groups4 / columns) * rows * columns
+  const { groups4, images, parts, partPixels, pixels } = problemOf(request)
+  if (request.capabilities.kind === 'software')
+    return images * (pixels * groups4 * 40 + parts * groups4 * (rows - 1) * 200)
+  const lanes = images * parts * Math.ceil(groups4 / columns) * rows * columns
   const turns = Math.ceil(partPixels / rows)
   return 2000 + Math.max(1, lanes / 262_144) * (turns * 2 * 30 + Math.log2(rows) * 2 * 40)
 }

@@ -71,6 +71,16 @@ export function stagedStorage({ storage }: Operand): Storage {
 
 type PlainStorage = Exclude<Storage, QuantisedFormat>
 
+/** Four channels as they are stored (an expression) as vec4<f32>. */
+export function asF32(storage: Storage, element: string): string {
+  return toF32[storage as PlainStorage](element)
+}
+
+/** A vec4<f32> (an expression that is read once for each half) as it is stored. */
+export function asStored(storage: Storage, value: string): string {
+  return fromF32[storage as PlainStorage](value)
+}
+
 const toF32: Readonly<Record<PlainStorage, (element: string) => string>> = {
   f32: (e) => e,
   f16: (e) => `vec4<f32>(${e})`,

@@ -2,8 +2,10 @@
 // neighbours take neighbouring channels. All arithmetic is f32. Sizes and places come from data: chunks, slices and layers share
 // texts, which are long and would take drivers a minute to compile one by one.
 import type { Conv2dAttrs } from '../../ops/attrs.ts'
-import { convFinishText, storedIndex } from '../conv2d/problem.ts'
-import type { Dispatch, Request } from '../family.ts'
+import { convOperands } from '../../ops/conv-operands.ts'
+import { isSummed, normalisedText } from '../conv2d/norm.ts'
+import { convFinishText, convNames, storedIndex } from '../conv2d/problem.ts'
+import type { Dispatch, Operand, Request } from '../family.ts'
 import { splitGrid } from '../wgsl/grid.ts'
 import { ioText, type NamedOperand, type NamedScratch, requestOperands } from '../wgsl/io.ts'
 import { scalesAt } from '../wgsl/quantised.ts'
@@ -22,7 +24,6 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i)
 const v: NamedScratch = { name: 'v_', index: 0, element: 'vec4<f32>' }
 const u: NamedScratch = { name: 'u_', index: 1, element: 'vec4<f32>' }
 const products: NamedScratch = { name: 'm_', index: 2, element: 'vec4<f32>' }
-const names = ['x', 'weight', 'bias']
 
 /** Tiles or groups of four output channels: those of a chunk or a slice. */
 export interface Range {
@@ -39,10 +40,10 @@ export interface Job {
   readonly constants: (readonly number[])[]
 }
 
-/** An operand whose place and row stride come from data: `at_` alone, counted from the start of its binding. */
-function placedByData(request: Request<Conv2dAttrs>, wanted: string): NamedOperand[] {
-  return requestOperands(request, names)
-    .filter(({ name }) => name === wanted)
+/** Operands whose place and row stride come from data: `at_` alone, counted from the start of their binding. */
+function placedByData(request: Request<Conv2dAttrs>, ...wanted: readonly string[]): NamedOperand[] {
+  return requestOperands(request, convNames(request))
+    .filter(({ name }) => wanted.includes(name))
     .map((each) => ({ ...each, operand: { ...each.operand, offset4: 0, stride4: 0 } }))
 }
 
@@ -77,6 +78,7 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
   const { request, problem, part, params } = job
   const { m, t, bt, h, w, storedW, c4, top, left, tilesX, tilesY } = problem
   const { stride4, offset4 } = request.inputs[0]!
+  const { norm } = convOperands<Operand>(request.inputs, request.attrs)
   // Which rows and columns of a tile can lie outside at all is known here.
   const beyond = (i: number, before: number, tiles: number, size: number) =>
     i < before || (tiles - 1) * m + i - before >= size
@@ -91,7 +93,8 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
       : `let ${kind}${i} = ${storedIndex(problem, `u32(${start} + ${i})`)} * ${stride};`
   }
   const load = (i: number, j: number) => {
-    const value = `at_x(base + row${i} + column${j})`
+    const element = `at_x(base + row${i} + column${j})`
+    const value = norm ? `normalised(${element}, mean, scale, shift)` : element
     const inside = [
       ...(beyond(i, top, tilesY, h) ? [`rowIn${i}`] : []),
       ...(beyond(j, left, tilesX, w) ? [`columnIn${j}`] : []),
@@ -103,15 +106,30 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
   const sizes = {
     ...{ items: count, groups: c4, first, tilesX, tilesY, h, w },
     ...{ offset: offset4, stride: stride4, rowStride: storedW * stride4, plane: part.tiles * c4 },
+    ...(norm && { moments: norm.moments.offset4, momentsStride: norm.moments.stride4, beta: norm.beta.offset4 }),
   }
-  const { declarations, main, ...rest } = entry(job, placedByData(request, 'x'), v, sizes, sets.length)
+  const { declarations, main, ...rest } = entry(
+    job,
+    placedByData(request, 'x', 'moments', 'beta'),
+    v,
+    sizes,
+    sets.length,
+  )
+  const moments = 'sizes.moments + image * 2u * sizes.momentsStride + group'
   const wgsl = `${declarations}
-${main}
+${normalisedText(request)}${main}
   ${placeText}
   let y0 = i32(tileY * ${m}u) - ${top};
   let x0 = i32(tileX * ${m}u) - ${left};
   let base = sizes.offset + image * ${storedIndex(problem, 'sizes.h')} * sizes.rowStride + group;
   let at = item * sizes.groups + group;
+  ${
+    norm
+      ? `let mean = at_moments(${moments});
+  let scale = at_moments(${moments} + sizes.momentsStride);
+  let shift = at_beta(sizes.beta + group);`
+      : ''
+  }
   ${range(t)
     .flatMap((i) => [axis(i, 'row'), axis(i, 'column')])
     .join('\n  ')}
@@ -160,7 +178,7 @@ ${main}
 export function outputDispatch(job: Job, tiles: Range, groups: Range): Dispatch {
   const { request, problem, part, params } = job
   const { m, t, at, oh, ow, tilesX, tilesY } = problem
-  const operands = requestOperands(request, names).filter(({ name }) => name !== 'x' && name !== 'weight')
+  const operands = requestOperands(request, convNames(request)).filter((each) => !isSummed(each))
   const sets = rowSets(m, 'results', params.split)
   const bodies = sets.map((rows) =>
     twoPasses({
