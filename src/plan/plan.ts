@@ -5,6 +5,7 @@ import type { Choice } from '../kernels/choose.ts'
 import type { BindingRole, Capabilities, Family, Request, Storage } from '../kernels/family.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { isQuantised, type WeightFormat } from '../tensor/quantise.ts'
+import { copiedParts } from './accesses.ts'
 import { FreeSpace, type Lifetime, liveLowerBound, placeTensors } from './arena.ts'
 import { ConstantList } from './constants.ts'
 import { kernelsFor, macsOf } from './kernel-choice.ts'
@@ -14,7 +15,7 @@ import { chooseMemory } from './order.ts'
 import { quantisableParams } from './quantised.ts'
 import { type BoundValue, bindingAlignment, stepRequests } from './requests.ts'
 import type { SharedChoices } from './shared-choices.ts'
-import { operandsOf } from './views.ts'
+import { isJoin, operandsOf } from './views.ts'
 import { type PlannedWeight, WeightList } from './weights.ts'
 
 export type { PlannedWeight } from './weights.ts'
@@ -201,7 +202,11 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
     const bound = new Set(
       dispatches.flatMap(({ bindings }) => bindings).flatMap((b) => (b.kind === 'weight' ? b.index : [])),
     )
-    const tensorsMoved = [...new Set([...operandsOf(node), node.output])].filter((v) => !isConstant(ownerOf(v)))
+    // Parts of a join that were made in their place are not moved.
+    const copied = isJoin(node) ? copiedParts(node, views).map(({ value }) => value) : undefined
+    const tensorsMoved = copied
+      ? [...copied, ...copied]
+      : [...new Set([...operandsOf(node), node.output])].filter((v) => !isConstant(ownerOf(v)))
     return {
       node,
       variant: [...new Set(chosen.map(({ choice }) => choice.variant))].join(' + '),
