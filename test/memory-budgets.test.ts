@@ -1,10 +1,10 @@
 // What full-size models need, planned from their configs: the limits that are promised, and that `--memory` is kept.
 import { describe, expect, it } from 'vitest'
 import type { Graph } from '../src/graph/graph.ts'
+import { architectures } from '../src/models/architectures.ts'
 import { latentDiffusion } from '../src/models/model-kind.ts'
 import type { Optimisations } from '../src/pipeline/optimisations.ts'
 import { type ArchReport, inspectArch } from '../src/report/arch.ts'
-import { architectures } from '../src/report/architectures.ts'
 import { planComponent } from '../src/report/planned.ts'
 import { gpuCapabilities } from './gpu.ts'
 

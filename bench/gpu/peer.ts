@@ -12,7 +12,8 @@ import { optimise } from '../../src/passes/passes.ts'
 import type { Executor, HostTensor, Session } from '../../src/run/executor.ts'
 import { onnxExecutor } from '../../src/run/onnx/executor.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
-import { type Component, openComponent } from '../../src/weights/folder.ts'
+import { openComponent } from '../../src/weights/folder.ts'
+import type { Component } from '../../src/weights/model-files.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
 
 const { positionals, values } = parseArgs({

@@ -13,7 +13,8 @@ import type { KernelTime } from '../../src/run/profiler.ts'
 import { webgpuExecutor } from '../../src/run/webgpu/executor.ts'
 import { profileProgram } from '../../src/run/webgpu/profile.ts'
 import type { WebGpuSession } from '../../src/run/webgpu/session.ts'
-import { type Component, openComponent } from '../../src/weights/folder.ts'
+import { openComponent } from '../../src/weights/folder.ts'
+import type { Component } from '../../src/weights/model-files.ts'
 import { nodeFolder } from '../../src/weights/node-files.ts'
 
 const { positionals, values } = parseArgs({

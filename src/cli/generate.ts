@@ -17,6 +17,8 @@ const dtypes = ['auto', 'f32', 'f16'] as const
 
 interface GenerateFlags extends OptimisationFlags {
   readonly model: string
+  readonly config?: string
+  readonly vae?: string
   readonly negative?: string
   readonly seed?: number
   readonly steps?: number
@@ -49,7 +51,9 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .command('generate')
     .description('draw pictures from words')
     .argument('[prompt]', 'what to draw', '')
-    .option('-m, --model <folder>', 'a diffusers folder', starterFolder)
+    .option('-m, --model <path>', 'a diffusers folder, or a checkpoint in one .safetensors file', starterFolder)
+    .option('--config <folder>', 'configs and tokenizer for a checkpoint in one file (default: by its kind)')
+    .option('--vae <file>', "a VAE in a .safetensors file, in place of the model's")
     .option('-n, --negative <text>', 'what the picture should not show')
     .option('-s, --seed <number>', 'where the noise starts; random by default', wholeNumberFor('--seed'))
     .option('--steps <number>', 'steps of the sampler', wholeNumberFor('--steps', 1))
@@ -104,6 +108,8 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
   let pipeline: TextToImage | undefined
   try {
     pipeline = await openPipeline(flags.model, {
+      config: flags.config,
+      vae: flags.vae,
       device: flags.device,
       adapter: flags.adapter,
       dtype: flags.dtype,

@@ -4,11 +4,11 @@ import { type AdapterReport, listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
 import { onnxExecutor } from '../run/onnx/executor.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
-import { nodeFolder } from '../weights/node-files.ts'
 import { webgpuBackend } from './backend.ts'
 import type { Backend } from './backend-contract.ts'
 import { leastHostBytes } from './host-memory.ts'
 import { checkMemory } from './memory-limit.ts'
+import { checkVae, type ModelParts, nodeModel } from './node-model.ts'
 import { type CommonOptions, openTextToImage } from './open.ts'
 import { type Optimisations, passOptions, refuseKernelSwitches } from './optimisations.ts'
 import type { TextToImage } from './text-to-image.ts'
@@ -17,7 +17,7 @@ export const deviceChoices = ['auto', 'gpu', 'cpu', 'software'] as const
 /** 'auto': a real GPU, else the CPU. 'software': a Vulkan driver that computes on the CPU, to try the GPU's kernels. */
 export type DeviceChoice = (typeof deviceChoices)[number]
 
-export interface OpenOptions extends CommonOptions {
+export interface OpenOptions extends CommonOptions, ModelParts {
   readonly device?: DeviceChoice | undefined
   /** Part of the adapter's name, as `phosphene doctor` prints it. */
   readonly adapter?: string | undefined
@@ -26,11 +26,12 @@ export interface OpenOptions extends CommonOptions {
 }
 
 /**
- * A pipeline for a model: a diffusers folder's path, or files from elsewhere. Raises 'model/…', 'tokenizer/…' and
+ * A pipeline for a model: the path of a diffusers folder or of a checkpoint in one .safetensors file, or files from elsewhere. Raises 'model/…', 'tokenizer/…' and
  * 'device/none'. Weights are loaded when the first picture is drawn.
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
-  const files = typeof model === 'string' ? nodeFolder(model) : model
+  const files = typeof model === 'string' ? nodeModel(model, options) : model
+  if (options.vae !== undefined) await checkVae(options.vae)
   return openTextToImage(files, options.dtype, () => openBackend(options), options)
 }
 

@@ -2,6 +2,7 @@
 import { PhospheneError } from '../error.ts'
 import type { Graph } from '../graph/graph.ts'
 import type { Capabilities } from '../kernels/family.ts'
+import { type Architecture, type ArchitectureName, architectures } from '../models/architectures.ts'
 import { latentDiffusion, type ModelConfigs } from '../models/model-kind.ts'
 import { readbackBytes } from '../pipeline/memory-limit.ts'
 import { modelConfigs } from '../pipeline/model.ts'
@@ -10,7 +11,6 @@ import { samplingBytes } from '../run/webgpu/sampling.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WeightFormat } from '../tensor/quantise.ts'
 import { nodeFolder } from '../weights/node-files.ts'
-import { type Architecture, type ArchitectureName, architectures } from './architectures.ts'
 import { type PlannedComponent, planComponent, planningWith } from './planned.ts'
 
 export interface ArchOptions {

@@ -1,9 +1,11 @@
 // A WebGPU adapter and a model, ready to be measured. Node only.
+
 import type { Device } from '../device/device.ts'
 import { listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
 import { optimised } from '../pipeline/memory-limit.ts'
 import { type Model, openModel } from '../pipeline/model.ts'
+import { nodeModel } from '../pipeline/node-model.ts'
 import type { Optimisations } from '../pipeline/optimisations.ts'
 import type { Plan } from '../plan/plan.ts'
 import { planWithin } from '../plan/within.ts'
@@ -13,7 +15,6 @@ import { WebGpuSession } from '../run/webgpu/session.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
-import { nodeFolder } from '../weights/node-files.ts'
 import { type ModelComponent, type ModelComponents, modelComponents, type PictureSize } from './components.ts'
 import { planningWith } from './planned.ts'
 
@@ -69,7 +70,7 @@ export interface PlanningOptions extends WebGpuOptions {
 
 /** Raises 'options/invalid' for the CPU, whose kernels are not the engine's; 'device/none', 'model/…', 'options/size'. */
 export async function openBench(options: BenchOptions): Promise<Bench> {
-  const model = await openModel(nodeFolder(options.model))
+  const model = await openModel(nodeModel(options.model))
   const size = modelComponents(model, options)
   const device = await openBenchDevice(options)
   const { kind, name } = device.description

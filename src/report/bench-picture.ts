@@ -1,15 +1,16 @@
 // Whole pictures through the library, as its user draws them: load to first step, then one picture after the other. Node only.
+
 import type { Device } from '../device/device.ts'
 import { listAdapters } from '../device/node.ts'
 import { webgpuBackend } from '../pipeline/backend.ts'
 import type { Backend } from '../pipeline/backend-contract.ts'
+import { nodeModel } from '../pipeline/node-model.ts'
 import { openTextToImage } from '../pipeline/open.ts'
 import { cpuBackend } from '../pipeline/open-node.ts'
 import { refuseKernelSwitches } from '../pipeline/optimisations.ts'
 import type { GenerationResult } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
-import { nodeFolder } from '../weights/node-files.ts'
 import { type BenchHead, type BenchOptions, openBenchDevice, resolveDType } from './bench-device.ts'
 import { openPeer } from './peer.ts'
 import { type Summary, summarise } from './statistics.ts'
@@ -72,7 +73,7 @@ export async function benchPicture(options: PictureBenchOptions): Promise<Pictur
     device = await openBenchDevice(options)
     return told(webgpuBackend(device, optimisations), options)
   }
-  const pipeline = await openTextToImage(nodeFolder(options.model), options.dtype, openBackend, { optimisations })
+  const pipeline = await openTextToImage(nodeModel(options.model), options.dtype, openBackend, { optimisations })
   let peer: TextToImage | undefined
   try {
     if (options.peer && device) peer = await openPeerPipeline(device, pipeline.dtype, options)
@@ -128,7 +129,7 @@ const peerName = "ONNX Runtime's WebGPU provider"
 /** The same pipeline, its graphs run by the peer on the same adapter. */
 async function openPeerPipeline(device: Device, dtype: StorageDType, options: BenchOptions): Promise<TextToImage> {
   const { kind, name } = device.description
-  return openTextToImage(nodeFolder(options.model), dtype, async () => ({
+  return openTextToImage(nodeModel(options.model), dtype, async () => ({
     device: { kind, name },
     executor: await openPeer(device),
     dtype,

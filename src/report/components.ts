@@ -4,7 +4,7 @@ import type { Model } from '../pipeline/model.ts'
 import { resolveJob } from '../pipeline/options.ts'
 import type { HostTensor } from '../run/executor.ts'
 import type { WantedParam } from '../weights/check.ts'
-import type { Component } from '../weights/folder.ts'
+import type { Component } from '../weights/model-files.ts'
 
 export interface PictureSize {
   /** In pixels; the model's own size by default. */

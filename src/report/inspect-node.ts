@@ -1,12 +1,13 @@
 // Inspecting a folder on the disk, for the device that will run it. Node only.
+
 import { openDevice } from '../device/node.ts'
 import type { Capabilities } from '../kernels/family.ts'
 import { openModel } from '../pipeline/model.ts'
+import { nodeModel } from '../pipeline/node-model.ts'
 import type { Optimisations } from '../pipeline/optimisations.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import type { WeightFormat } from '../tensor/quantise.ts'
-import { nodeFolder } from '../weights/node-files.ts'
 import { type ArchOptions, type ArchReport, inspectArch } from './arch.ts'
 import type { PictureSize } from './components.ts'
 import { type InspectReport, inspectModel } from './inspect.ts'
@@ -44,7 +45,7 @@ const leastCapabilities: Capabilities = {
 
 /** Raises 'model/…', 'weights/…', 'device/none', 'plan/too-large'. */
 export async function inspectFolder(path: string, options: InspectFolderOptions): Promise<InspectReport> {
-  const model = await openModel(nodeFolder(path))
+  const model = await openModel(nodeModel(path))
   return forDevice(options, (capabilities) =>
     inspectModel(model, { ...options, dtype: options.dtype ?? 'f16', capabilities }),
   )

@@ -2,13 +2,11 @@
 // What the tensors must be is told by the model's graph (check.ts).
 import * as v from 'valibot'
 import { PhospheneError } from '../error.ts'
-import type { ModelFiles } from './model-files.ts'
+import type { Component, ModelFiles } from './model-files.ts'
 import { clipTextNames, vaeNames } from './names.ts'
 import { openQuantised } from './quantised.ts'
 import { openSafetensors } from './safetensors.ts'
 import { joined, type WeightSource } from './source.ts'
-
-export type Component = 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'controlnet'
 
 export interface ComponentOptions {
   /** Only the files of this variant, as diffusers' `variant`. Default: the plain files, else the fp16 ones. */
@@ -26,6 +24,7 @@ export async function openComponent(
   component: Component,
   options: ComponentOptions = {},
 ): Promise<WeightSource> {
+  if (files.weights) return files.weights(component)
   const folder = options.folder ?? component
   const names = candidates(stemsOf(component), options.variant)
   for (const name of names) {

@@ -106,7 +106,7 @@ async function request(get: Fetch, url: string, init: RequestInit): Promise<Resp
     throw new PhospheneError({
       code: 'model/not-found',
       message: `${url}: the server has no such file (${response.ok ? 'it sent a web page' : response.status})`,
-      fix: 'Check the address; a model is a diffusers folder with model_index.json in it.',
+      fix: 'Check the address; a model is a diffusers folder with model_index.json in it, or a checkpoint in one .safetensors file.',
     })
   }
   if (response.ok || response.status === 416) return response

@@ -1,5 +1,9 @@
 // A model folder as a set of files by relative path; on disk (node-files.ts) or on a server (http.ts).
 import type { ByteSource } from './byte-source.ts'
+import type { WeightSource } from './source.ts'
+
+/** The components that weights belong to. */
+export type Component = 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'controlnet'
 
 export interface ModelFiles {
   /** Path or address, for messages. */
@@ -12,4 +16,6 @@ export interface ModelFiles {
   open(path: string): Promise<ByteSource>
   /** Names of the files in a sub-folder, where that can be known (not over HTTP). */
   list?(path: string): Promise<readonly string[]>
+  /** A component's weights under diffusers' names, where they do not lie in files of its folder. */
+  weights?(component: Component): Promise<WeightSource>
 }

@@ -96,7 +96,7 @@ function notFound(path: string, error: unknown): PhospheneError {
     {
       code: 'model/not-found',
       message: `cannot open ${path}: ${reasonOf(error)}`,
-      fix: 'Check the path; a model is a diffusers folder with model_index.json in it.',
+      fix: 'Check the path; a model is a diffusers folder with model_index.json in it, or a checkpoint in one .safetensors file.',
     },
     { cause: error },
   )

@@ -38,46 +38,70 @@ export interface Renaming {
   readonly shape?: readonly number[]
 }
 
+/** A tensor of a view: one below it, or some of its rows. */
+export interface ViewOf {
+  /** Its name below. */
+  readonly of: string
+  readonly shape: readonly number[]
+  /** First row of the one below that belongs to it; with `shape`, the rows from there. */
+  readonly firstRow?: number
+}
+
 /**
  * A view of `source` under other names. Raises 'weights/header' when two tensors get the same name.
  * @param rename undefined drops the tensor
  */
 export function renamed(source: WeightSource, rename: (tensor: TensorInfo) => Renaming | undefined): WeightSource {
-  const tensors = new Map<string, TensorInfo>()
-  const below = new Map<string, string>()
+  const views: [string, ViewOf][] = []
   for (const tensor of source.tensors.values()) {
     const view = rename(tensor)
-    if (!view) continue
-    const other = below.get(view.name)
+    if (view) views.push([view.name, { of: tensor.name, shape: view.shape ?? tensor.shape }])
+  }
+  return viewed(source, views)
+}
+
+/** A view whose tensors are tensors of `source`, or rows of them. Raises 'weights/header' when two have the same name. */
+export function viewed(source: WeightSource, views: Iterable<readonly [string, ViewOf]>): WeightSource {
+  const tensors = new Map<string, TensorInfo>()
+  const below = new Map<string, ViewOf & { readonly offset: number }>()
+  for (const [name, view] of views) {
+    const other = below.get(name)
     if (other !== undefined)
       throw new PhospheneError({
         code: 'weights/header',
-        message: `${source.label}: ${other} and ${tensor.name} are two names for the same tensor ${view.name}`,
+        message: `${source.label}: ${other.of} and ${view.of} are two names for the same tensor ${name}`,
         fix: 'Save the checkpoint again with only one of them.',
       })
-    tensors.set(view.name, { ...tensor, name: view.name, shape: view.shape ?? tensor.shape })
-    below.set(view.name, tensor.name)
+    const whole = source.tensors.get(view.of) ?? missing(source.label, view.of)
+    const rowBytes = view.firstRow === undefined ? 0 : whole.byteLength / whole.shape[0]!
+    const byteLength = view.firstRow === undefined ? whole.byteLength : rowBytes * view.shape[0]!
+    tensors.set(name, { ...whole, name, shape: view.shape, byteLength })
+    below.set(name, { ...view, offset: rowBytes * (view.firstRow ?? 0) })
   }
+  const under = (name: string) => below.get(name) ?? missing(source.label, name)
   return {
     label: source.label,
     tensors,
     async read(name) {
-      return source.read(below.get(name) ?? missing(source.label, name))
+      const { of, firstRow, offset } = under(name)
+      if (firstRow === undefined) return source.read(of)
+      const target = new Uint8Array(tensors.get(name)!.byteLength)
+      await source.readInto(of, offset, target)
+      return target
     },
     async readInto(name, offset, target) {
-      return source.readInto(below.get(name) ?? missing(source.label, name), offset, target)
+      const view = under(name)
+      return source.readInto(view.of, view.offset + offset, target)
     },
     locate(name) {
-      const under = below.get(name)
-      return under === undefined ? undefined : source.locate(under)
+      const view = below.get(name)
+      const place = view && source.locate(view.of)
+      return place && { path: place.path, offset: place.offset + view.offset, length: tensors.get(name)!.byteLength }
     },
     quantised: source.quantised && {
       format: source.quantised.format,
-      has: (name) => source.quantised!.has(below.get(name) ?? ''),
-      read: async (name) => ({
-        ...(await source.quantised!.read(below.get(name) ?? missing(source.label, name))),
-        shape: tensors.get(name)!.shape,
-      }),
+      has: (name) => source.quantised!.has(below.get(name)?.of ?? ''),
+      read: async (name) => ({ ...(await source.quantised!.read(under(name).of)), shape: tensors.get(name)!.shape }),
     },
     close: () => source.close(),
   }

@@ -7,7 +7,6 @@ import { type GoldenCase, loadIndex } from './read-golden.ts'
 /** Cases that other tests own or that ask for what is not built, each with its reason. */
 function leftOut({ id, component, model }: GoldenCase): string | undefined {
   if (model?.startsWith('fullsize')) return 'full-size weights are generated: a test of its own'
-  if (model?.endsWith('.safetensors')) return 'single files carry no config: a test of the key maps'
   switch (component) {
     case 'controlnet':
       return 'ControlNet is not built'

@@ -19,11 +19,13 @@ import {
 import { timeIdsInput, timestepInput, unet2DCondition } from '../../src/models/unet-2d-condition.ts'
 import { parseUNetConfig } from '../../src/models/unet-config.ts'
 import { optimise } from '../../src/passes/passes.ts'
+import { nodeModel } from '../../src/pipeline/node-model.ts'
+import { isSingleFile } from '../../src/pipeline/single-file.ts'
 import type { Executor, HostTensor, Session } from '../../src/run/executor.ts'
 import type { StorageDType } from '../../src/tensor/dtype.ts'
 import { checkParams } from '../../src/weights/check.ts'
-import { type Component, openComponent } from '../../src/weights/folder.ts'
-import { nodeFolder } from '../../src/weights/node-files.ts'
+import { openComponent } from '../../src/weights/folder.ts'
+import type { Component, ModelFiles } from '../../src/weights/model-files.ts'
 import { everySecondPixel, type HostArray, toChannelsFirst, toChannelsLast } from './layout.ts'
 import { type Comparison, type GoldenCase, type GoldenTensor, goldenFolder, readGolden, within } from './read-golden.ts'
 
@@ -93,8 +95,18 @@ export async function runModuleCase(
   }
 }
 
+/** The single file is tiny/sd1's weights under the original names; such files carry no configs. */
+function configsOf({ model }: GoldenCase): string {
+  return model!.endsWith('.safetensors') ? 'tiny/sd1' : model!
+}
+
+function filesOf(testCase: GoldenCase): ModelFiles {
+  const path = `${goldenFolder}${testCase.model}`
+  return nodeModel(path, isSingleFile(path) ? { config: `${goldenFolder}${configsOf(testCase)}` } : {})
+}
+
 function moduleOf(testCase: GoldenCase): Module {
-  const file = `${goldenFolder}${testCase.model}/${testCase.sub}/config.json`
+  const file = `${goldenFolder}${configsOf(testCase)}/${testCase.sub}/config.json`
   return builders[testCase.component as ModuleComponent](testCase, JSON.parse(readFileSync(file, 'utf8')), file)
 }
 
@@ -104,13 +116,8 @@ function sessionKey({ model, sub }: GoldenCase, { name, inputs, outputs }: Graph
   return [model, sub, name, ...shapes, ...outputs.keys()].join(' ')
 }
 
-async function load(
-  { model, sub }: GoldenCase,
-  graph: Graph,
-  executor: Executor,
-  dtype: StorageDType,
-): Promise<Session> {
-  const weights = await openComponent(nodeFolder(`${goldenFolder}${model}`), sub as Component)
+async function load(testCase: GoldenCase, graph: Graph, executor: Executor, dtype: StorageDType): Promise<Session> {
+  const weights = await openComponent(filesOf(testCase), testCase.sub as Component)
   try {
     checkParams(graph.params.values(), weights)
     return await executor.load(optimise(graph), weights, { dtype })
