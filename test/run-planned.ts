@@ -3,7 +3,7 @@ import type { Device } from '../src/device/device.ts'
 import { openDevice } from '../src/device/node.ts'
 import type { Graph } from '../src/graph/graph.ts'
 import type { RefResult } from '../src/graph/op.ts'
-import { chooseVariant, tuningsFor } from '../src/kernels/choose.ts'
+import { type Choice, chooseVariant, tuningsFor } from '../src/kernels/choose.ts'
 import type { Capabilities, Family, Request, Variant } from '../src/kernels/family.ts'
 import { type Plan, planGraph } from '../src/plan/plan.ts'
 import type { HostTensor, ParameterSource } from '../src/run/executor.ts'
@@ -78,6 +78,8 @@ export interface PlannedRun {
 export interface RunOptions {
   readonly dtype: StorageDType
   readonly variant?: string | undefined
+  /** In the place of a choice by cost. */
+  readonly choose?: (request: Request<unknown>) => Choice
 }
 
 /** Loads the graph, runs it once and frees everything. `variant` is forced on every node. */
@@ -86,14 +88,14 @@ export async function runPlanned(
   graph: Graph,
   source: ParameterSource,
   inputs: Readonly<Record<string, HostTensor>>,
-  { dtype, variant }: RunOptions,
+  { dtype, variant, choose }: RunOptions,
 ): Promise<PlannedRun> {
   const kernels: string[] = []
   const plan = planGraph(graph, {
     dtype,
     capabilities: capabilitiesOf(device),
     choose(family, request) {
-      const choice = chooseVariant(family, request, variant)
+      const choice = choose?.(request) ?? chooseVariant(family, request, variant)
       kernels.push(`${family.op} ${choice.variant} ${JSON.stringify(choice.params)}`)
       return choice
     },

@@ -27,8 +27,8 @@ export interface MemoryLimit {
   readonly besideBytes: number
 }
 
-/** Kept free for kernels' constants: twice what a decoder in bands has. */
-const constantBytes = 2 ** 17
+/** Kept free for kernels' constants: what SD 1.5's UNet has where its convolutions pass through scratch in many parts. */
+const constantBytes = 2 ** 18
 
 /** Without a limit a graph is taken when it saves at least this part of the memory. */
 const worthwhile = 0.95

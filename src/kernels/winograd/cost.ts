@@ -31,9 +31,12 @@ function nanoseconds(
 ): number {
   // SwiftShader on two cores, by CPU time on the starter's shapes, within 30 %.
   if (kind === 'software') return (invocations * ((loads + stores) * 18 + operations * 2.5 + finished * 52)) / 2
-  // A large GPU: all of it is waiting for memory, at 2 TB/s, and for the dispatch.
-  return 3000 + (invocations * (loads + stores) * 16) / 2000
+  // A large GPU: all of it is waiting for memory, at 2 TB/s.
+  return (invocations * (loads + stores) * 16) / 2000
 }
+
+/** Of a dispatch that has nothing to do. */
+export const dispatchNs: Readonly<Record<Capabilities['kind'], number>> = { software: 0, gpu: 3000 }
 
 /** By t: operations of Bᵀ, G and Aᵀ. */
 const counts = new Map(
@@ -43,26 +46,21 @@ const counts = new Map(
   ]),
 )
 
-/** Nanoseconds of each transform of a part. */
+/** Nanoseconds of each transform of a part, and of adding its products to those of an earlier depth. */
+export type TransformCosts = Readonly<Record<'inputs' | 'weights' | 'results' | 'sums', number>>
+
 export function transformCosts(
   kind: Capabilities['kind'],
-  { m, t, c4 }: WinogradProblem,
-  { tiles, groups }: Part,
-): { readonly inputs: number; readonly weights: number; readonly results: number } {
+  { m, t }: WinogradProblem,
+  { tiles, groups, depth }: Part,
+): TransformCosts {
   const { inputs, weights, results } = counts.get(t)!
+  const all = { loads: t * t, stores: t * t, operations: 0, finished: 0 }
+  const transform = (invocations: number, work: Work) => dispatchNs[kind] + nanoseconds(kind, invocations, work)
   return {
-    inputs: nanoseconds(kind, tiles * c4, { loads: t * t, stores: t * t, operations: 2 * t * inputs, finished: 0 }),
-    weights: nanoseconds(kind, c4 * 4 * groups, {
-      loads: 9,
-      stores: t * t,
-      operations: (3 + t) * weights,
-      finished: 0,
-    }),
-    results: nanoseconds(kind, tiles * groups, {
-      loads: t * t,
-      stores: m * m,
-      operations: (t + m) * results,
-      finished: m * m,
-    }),
+    inputs: transform(tiles * depth, { ...all, operations: 2 * t * inputs }),
+    weights: transform(depth * 4 * groups, { ...all, loads: 9, operations: (3 + t) * weights }),
+    results: transform(tiles * groups, { ...all, stores: m * m, operations: (t + m) * results, finished: m * m }),
+    sums: nanoseconds(kind, tiles * groups, all),
   }
 }

@@ -1,5 +1,6 @@
 // A 3×3 convolution as Winograd's kernels see it: tiles, the buffers V (inputs), U (weights) and M (products) in the transformed
 // domain, and the product between them as a request to the variants of `matmul`.
+import { binary, type Expr, input } from '../../graph/expr.ts'
 import type { Conv2dAttrs, MatmulAttrs } from '../../ops/attrs.ts'
 import { type ConvProblem, convProblemOf } from '../conv2d/problem.ts'
 import type { Operand, Request } from '../family.ts'
@@ -12,11 +13,17 @@ export interface WinogradProblem extends ConvProblem, Transforms {
   readonly tiles: number
 }
 
-/** The part of the work that lies in scratch at a time: tiles of a chunk, groups of four output channels of a slice. */
+/**
+ * The part of the work that lies in scratch at a time: tiles of a chunk, groups of four output channels of a slice, groups of four
+ * input channels of a depth.
+ */
 export interface Part {
   readonly tiles: number
   readonly groups: number
+  readonly depth: number
 }
+
+export const wholePart = ({ tiles, o4, c4 }: WinogradProblem): Part => ({ tiles, groups: o4, depth: c4 })
 
 /** A request meets every variant and tuning, and each asks several times. */
 const problems = new WeakMap<Request<Conv2dAttrs>, Map<TileSize, WinogradProblem>>()
@@ -47,17 +54,27 @@ export function rowSets(rows: number, kind: 'inputs' | 'results', split: boolean
   return Array.from({ length: rows / 2 }, (_, p) => order.slice(2 * p, 2 * p + 2))
 }
 
-/** Bytes of V [t²][tiles][c4·4], U [t²][c4·4][groups·4] and M [t²][tiles][groups·4], in f32. */
-export function scratchOf({ t, c4 }: WinogradProblem, { tiles, groups }: Part): readonly [number, number, number] {
+/** Bytes of V [t²][tiles][depth·4], U [t²][depth·4][groups·4] and M [t²][tiles][groups·4], in f32. */
+export function scratchOf(
+  { t }: WinogradProblem,
+  { tiles, groups, depth }: Part,
+): readonly [v: number, u: number, m: number] {
   const vectors = t * t * 16
-  return [vectors * tiles * c4, vectors * c4 * 4 * groups, vectors * tiles * groups]
+  return [vectors * tiles * depth, vectors * depth * 4 * groups, vectors * tiles * groups]
 }
 
-/** M = V · U, one product for each of the t² positions. Channels are whole groups: V and U are zero beyond the last. */
+/** The result and what its place holds. */
+const sum: Expr = binary('add', input(0), input(1))
+
+/**
+ * M = V · U, one product for each of the t² positions; M += V · U if it `adds` to what earlier depths left there. Channels are whole
+ * groups: V and U are zero beyond the last.
+ */
 export function productRequest(
-  { t, c4 }: WinogradProblem,
-  { tiles, groups }: Part,
+  { t }: WinogradProblem,
+  { tiles, groups, depth }: Part,
   capabilities: Request<Conv2dAttrs>['capabilities'],
+  adds = false,
 ): Request<MatmulAttrs> {
   const operand = (slot: number, rows: number, groups4: number): Operand => ({
     slot,
@@ -70,10 +87,12 @@ export function productRequest(
     offset4: 0,
     space: 'arena',
   })
+  const output = operand(2, tiles, groups)
   return {
     attrs: { transposeA: false, transposeB: false },
-    inputs: [operand(0, tiles, c4), operand(1, c4 * 4, groups)],
-    output: operand(2, tiles, groups),
+    inputs: [operand(0, tiles, depth), operand(1, depth * 4, groups)],
+    output,
+    ...(adds && { epilogue: { expr: sum, inputs: [output] } }),
     capabilities,
   }
 }

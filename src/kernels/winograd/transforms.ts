@@ -25,7 +25,7 @@ const v: NamedScratch = { name: 'v_', index: 0, element: 'vec4<f32>' }
 const u: NamedScratch = { name: 'u_', index: 1, element: 'vec4<f32>' }
 const products: NamedScratch = { name: 'm_', index: 2, element: 'vec4<f32>' }
 
-/** Tiles or groups of four output channels: those of a chunk or a slice. */
+/** Tiles, or groups of four output or input channels: those of a chunk, a slice or a depth. */
 export interface Range {
   readonly first: number
   readonly count: number
@@ -73,10 +73,10 @@ const placeText = `let tile = sizes.first + item;
   let tileY = tile / sizes.tilesX % sizes.tilesY;
   let tileX = tile % sizes.tilesX;`
 
-/** V = Bᵀ d B of tiles, zero outside the picture. */
-export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
+/** V = Bᵀ d B of tiles and a depth's channels, zero outside the picture. */
+export function inputDispatch(job: Job, { first, count }: Range, depth: Range): Dispatch {
   const { request, problem, part, params } = job
-  const { m, t, bt, h, w, storedW, c4, top, left, tilesX, tilesY } = problem
+  const { m, t, bt, h, w, storedW, top, left, tilesX, tilesY } = problem
   const { stride4, offset4 } = request.inputs[0]!
   const { norm } = convOperands<Operand>(request.inputs, request.attrs)
   // Which rows and columns of a tile can lie outside at all is known here.
@@ -104,9 +104,18 @@ export function inputDispatch(job: Job, { first, count }: Range): Dispatch {
   const store = (r: number, s: number, value: string) => `v_[${r * t + s}u * sizes.plane + at] = ${value};`
   const sets = rowSets(t, 'inputs', params.split)
   const sizes = {
-    ...{ items: count, groups: c4, first, tilesX, tilesY, h, w },
-    ...{ offset: offset4, stride: stride4, rowStride: storedW * stride4, plane: part.tiles * c4 },
-    ...(norm && { moments: norm.moments.offset4, momentsStride: norm.moments.stride4, beta: norm.beta.offset4 }),
+    ...{ items: count, groups: depth.count, first, tilesX, tilesY, h, w },
+    ...{
+      offset: offset4 + depth.first,
+      stride: stride4,
+      rowStride: storedW * stride4,
+      plane: part.tiles * depth.count,
+    },
+    ...(norm && {
+      moments: norm.moments.offset4 + depth.first,
+      momentsStride: norm.moments.stride4,
+      beta: norm.beta.offset4 + depth.first,
+    }),
   }
   const { declarations, main, ...rest } = entry(
     job,
@@ -142,10 +151,10 @@ ${normalisedText(request)}${main}
   return { label: 'conv2d winograd inputs', wgsl, ...rest }
 }
 
-/** U = G g Gᵀ of a slice's output channels. */
-export function weightDispatch(job: Job, { first, count }: Range): Dispatch {
+/** U = G g Gᵀ of a slice's output channels and a depth's input channels. */
+export function weightDispatch(job: Job, { first, count }: Range, depth: Range): Dispatch {
   const { t, g, c4, o4 } = job.problem
-  const channels = c4 * 4
+  const channels = depth.count * 4
   const { offset4, storage, quantised } = job.request.inputs[1]!
   const body = twoPasses({
     matrix: g,
@@ -156,7 +165,7 @@ export function weightDispatch(job: Job, { first, count }: Range): Dispatch {
   })
   const { groups } = job.part
   const sizes = {
-    ...{ items: channels, groups: count, first: offset4 + first, stride: o4, tap: channels * o4 },
+    ...{ items: channels, groups: count, first: offset4 + depth.first * 4 * o4 + first, stride: o4, tap: c4 * 4 * o4 },
     ...{ row: groups, plane: channels * groups },
     ...(quantised && { scales: scalesAt(storage, quantised) }),
   }

@@ -1,8 +1,8 @@
 // Winograd's convolution F(m×m, 3×3), as a variant for each m: 3×3 kernels of stride 1 with a third to a sixth of the products.
 //   for each part of the work that fits into scratch (schedule.ts):
 //     V = Bᵀ d B of its tiles, U = G g Gᵀ of its weights (both f32, each made once if the loop allows)
-//     M = V · U, t² products [tiles × c] · [c × o], by a variant of `matmul`
-//     y = Aᵀ M A, bias, epilogue, store
+//     M = V · U, t² products [tiles × c] · [c × o], by a variant of `matmul`; of later parts of c, M += V · U
+//     when M is whole: y = Aᵀ M A, bias, epilogue, store
 // Not fused: t² sums a tile and channel do not fit into registers beside reuse. Loses to direct forms for few channels, where
 // the transforms weigh more than the products saved, for few tiles, where the weights' do, and beside matrix units.
 import type { Conv2dAttrs, MatmulAttrs } from '../../ops/attrs.ts'
@@ -16,7 +16,7 @@ import { type SplitParams, tiledTunings } from '../matmul/tiled-text.ts'
 import { bindable } from '../wgsl/io.ts'
 import { amplification, bestTransforms, type TileSize } from './matrices.ts'
 import { productRequest, scratchOf, type WinogradProblem, winogradProblem } from './problem.ts'
-import { fitsScratch, fitsWhole, type Schedule, scheduleOf } from './schedule.ts'
+import { fitsScratch, fitsWhole, type Schedule, scheduleOf, stepsOf } from './schedule.ts'
 import { inputDispatch, outputDispatch, type Range, weightDispatch } from './transforms.ts'
 
 export interface WinogradParams {
@@ -89,20 +89,21 @@ function scheduled(request: Request<Conv2dAttrs>, problem: WinogradProblem, para
 
 function emit(request: Request<Conv2dAttrs>, size: TileSize, params: WinogradParams): Kernel {
   const problem = winogradProblem(request, size)
-  const { part, chunks, slices, outer } = scheduled(request, problem, params)
-  const product = multiplier(params).emit(productRequest(problem, part, request.capabilities))
-  // Its operands are this kernel's scratch; undivided, it has none of its own.
+  const schedule = scheduled(request, problem, params)
+  const { part } = schedule
+  // Their operands are this kernel's scratch; undivided, they have none of their own.
   const scratchOfRole = (role: BindingRole): BindingRole => ({
     kind: 'scratch',
     index: role.kind === 'input' ? role.index : 2,
   })
-  const products = product.dispatches.map(
-    ({ label, bindings, ...rest }): Dispatch => ({
-      ...rest,
-      label: `conv2d winograd ${label}`,
-      bindings: bindings.map(scratchOfRole),
-    }),
-  )
+  const productsOf = (depth: number, adds: boolean): readonly Dispatch[] =>
+    multiplier(params)
+      .emit(productRequest(problem, { ...part, depth }, request.capabilities, adds))
+      .dispatches.map(({ label, bindings, ...rest }) => ({
+        ...rest,
+        label: `conv2d winograd ${label}`,
+        bindings: bindings.map(scratchOfRole),
+      }))
   const cut = (total: number, each: number, at: number): Range => ({
     first: at * each,
     count: Math.min(each, total - at * each),
@@ -113,17 +114,21 @@ function emit(request: Request<Conv2dAttrs>, size: TileSize, params: WinogradPar
     params: { split: params.split, lanes: lanesFor(params.split, problem.t) },
   }
   const dispatches: Dispatch[] = []
-  for (let i = 0; i < chunks * slices; i++) {
-    const [chunk, slice] =
-      outer === 'chunks' ? [Math.floor(i / slices), i % slices] : [i % chunks, Math.floor(i / chunks)]
+  // A depth of a chunk comes back with every slice, and a slice's with every chunk.
+  const known = new Map<string, readonly Dispatch[]>()
+  const push = (key: string, make: () => readonly Dispatch[]) => {
+    const made = known.get(key) ?? make()
+    known.set(key, made)
+    dispatches.push(...made)
+  }
+  for (const { chunk, slice, depth, newInputs, newWeights, adds, ends } of stepsOf(schedule)) {
     const tiles = cut(problem.tiles, part.tiles, chunk)
     const groups = cut(problem.o4, part.groups, slice)
-    // Inputs change with the chunk, weights with the slice: what scratch holds already is not made again.
-    const newInputs = outer === 'chunks' ? slice === 0 : chunks > 1 || i === 0
-    const newWeights = outer === 'slices' ? chunk === 0 : slices > 1 || i === 0
-    if (newInputs) dispatches.push(inputDispatch(job, tiles))
-    if (newWeights) dispatches.push(weightDispatch(job, groups))
-    dispatches.push(...products, outputDispatch(job, tiles, groups))
+    const channels = cut(problem.c4, part.depth, depth)
+    if (newInputs) push(`inputs ${chunk} ${depth}`, () => [inputDispatch(job, tiles, channels)])
+    if (newWeights) push(`weights ${slice} ${depth}`, () => [weightDispatch(job, groups, channels)])
+    push(`products ${channels.count} ${adds}`, () => productsOf(channels.count, adds))
+    if (ends) dispatches.push(outputDispatch(job, tiles, groups))
   }
   return { dispatches, scratch: scratchOf(problem, part), constants }
 }
@@ -167,10 +172,10 @@ function winogradConv(size: TileSize): Variant<Conv2dAttrs, WinogradParams> {
         request.attrs.padding.every((side) => side <= 1) &&
         request.inputs[1]!.space === 'weight' &&
         bindable(request, 1) &&
-        fitsScratch(winogradProblem(request, size), params.scratchBytes) &&
         !fitsWhole(winogradProblem(request, size), nextSmaller(params)) &&
+        fitsScratch(winogradProblem(request, size), params.scratchBytes, request.capabilities.kind) &&
         multiplier(params).supports(
-          productRequest(winogradProblem(request, size), { tiles: 1, groups: 1 }, request.capabilities),
+          productRequest(winogradProblem(request, size), { tiles: 1, groups: 1, depth: 1 }, request.capabilities),
         )
       )
     },
