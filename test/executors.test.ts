@@ -20,7 +20,7 @@ const borrowedTurns = 14
 
 /** Winograd's texts are long: the largest tiles meet one case, the others half. The rest is wgsl-winograd.test.ts's. */
 const winograd = /^winograd-/
-const largeTiles = /^winograd-[68]$/
+const largeTiles = /^winograd-(6|8|4x8)$/
 const largeTileCase = '3×3, time embedding'
 
 interface Column {

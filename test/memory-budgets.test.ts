@@ -57,11 +57,11 @@ describe('SD 1.5 at 512×512 in f16', () => {
   )
 
   it.each([
-    [84, 2],
-    [48, 3.2],
+    [84, 2, 350],
+    [48, 3.2, 890],
   ])(
-    'decodes in %i MB with at most %f times the products',
-    async (limit, factor) => {
+    'decodes in %i MB with at most %f times the products, %i G multiply-adds',
+    async (limit, factor, macs) => {
       const source = architectures.sd15
       const { autoencoder } = await latentDiffusion({
         index: source.index,
@@ -72,6 +72,7 @@ describe('SD 1.5 at 512×512 in f16', () => {
       const within = { bytes: limit * MB, besideBytes: 2.2 * MB }
       const { plan } = planComponent({ graph, held: [] }, { dtype: 'f16', capabilities }, within)
       expect(productsOf(plan.graph)).toBeLessThanOrEqual(factor * productsOf(graph))
+      expect(plan.steps.reduce((sum, step) => sum + step.macs, 0)).toBeLessThanOrEqual(macs * 1e9)
     },
     120_000,
   )

@@ -150,6 +150,7 @@ describe('on the null backend', () => {
       'conv2d tiled',
       'conv2d winograd-2',
       'conv2d winograd-4',
+      'conv2d winograd-4x8',
       'conv2d winograd-6',
       'conv2d winograd-8',
       'embedding rows',

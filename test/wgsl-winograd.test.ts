@@ -31,35 +31,45 @@ import {
 } from './product-reference.ts'
 import { itsTurn } from './thinning.ts'
 
-const sizes: readonly TileSize[] = [2, 4, 6, 8]
-const [tile] = tiledTunings.gpu.slice(-1)
+const sizes: readonly (readonly [rows: TileSize, columns: TileSize])[] = [
+  [2, 2],
+  [4, 4],
+  [6, 6],
+  [8, 8],
+  [4, 8],
+]
+const [productTile] = tiledTunings.gpu.slice(-1)
 const products: Readonly<Record<string, Pick<WinogradParams, 'product' | 'split'>>> = {
   direct: { product: { nest: 'direct', tile: directMatmul.tunings.software[1]! }, split: false },
-  tiled: { product: { nest: 'tiled', tile: { ...tile!, splits: 1 } }, split: true },
+  tiled: { product: { nest: 'tiled', tile: { ...productTile!, splits: 1 } }, split: true },
   broadcast: { product: { nest: 'broadcast', tile: broadcastMatmul.tunings.software[1]! }, split: false },
 }
 // Shared: what differs between parts and pictures is data, so that only the products are compiled anew.
 const compiled: CompiledTexts = new Map()
 
 /** `doubled`: of images of half the size, whose first row is left out once they are enlarged. */
-function conv({ images: n, channels: c = 10, doubled }: Division, side: number): Case<Conv2dAttrs> {
+function conv(
+  { images: n, channels: c = 10, doubled, tiles }: Division,
+  [rows, columns]: (typeof sizes)[number],
+): Case<Conv2dAttrs> {
+  const [height, width] = [tiles * rows - 1, tiles * columns - 1]
   const o = 44
   if (doubled) {
-    const half = Math.ceil(side / 2)
+    const [h, w] = [Math.ceil(height / 2), Math.ceil(width / 2)]
     return {
-      name: `${n}×${half}×${half}×${c}, doubled → ${o}`,
+      name: `${n}×${h}×${w}×${c}, doubled → ${o}`,
       attrs: { stride: 1, padding: [-1, 1, 1, 1], upsample: 2 },
-      inputs: [{ shape: [n, half, half, c] }, { shape: [o, c, 3, 3], weight: true }, { shape: [o], weight: true }],
-      output: [n, 2 * half - 2, 2 * half, o],
+      inputs: [{ shape: [n, h, w, c] }, { shape: [o, c, 3, 3], weight: true }, { shape: [o], weight: true }],
+      output: [n, 2 * h - 2, 2 * w, o],
     }
   }
   return {
-    name: `${n}×${side}×${side}×${c} → ${o}`,
+    name: `${n}×${height}×${width}×${c} → ${o}`,
     attrs: { stride: 1, padding: [1, 1, 1, 1] },
-    inputs: [{ shape: [n, side, side, c] }, { shape: [o, c, 3, 3], weight: true }, { shape: [o], weight: true }],
-    output: [n, side, side, o],
+    inputs: [{ shape: [n, height, width, c] }, { shape: [o, c, 3, 3], weight: true }, { shape: [o], weight: true }],
+    output: [n, height, width, o],
     // A residual, and a number a channel.
-    epilogue: { expr: siluExpr(binary('add', binary('mul', input(0), input(2)), input(1))), shapes: [[n, side, side, o], [o]] }, // biome-ignore format: a line
+    epilogue: { expr: siluExpr(binary('add', binary('mul', input(0), input(2)), input(1))), shapes: [[n, height, width, o], [o]] }, // biome-ignore format: a line
   }
 }
 
@@ -130,8 +140,8 @@ const inDepths: Readonly<Record<string, Division>> = {
   },
 }
 
-const roomOf = (m: TileSize, request: Request<Conv2dAttrs>, room: Partial<Part> = {}) => {
-  const problem = winogradProblem(request, m)
+const roomOf = ([rows, columns]: (typeof sizes)[number], request: Request<Conv2dAttrs>, room: Partial<Part> = {}) => {
+  const problem = winogradProblem(request, rows, columns)
   return scratchOf(problem, { ...wholePart(problem), ...room }).reduce((a, b) => a + b)
 }
 
@@ -139,24 +149,24 @@ const roomOf = (m: TileSize, request: Request<Conv2dAttrs>, room: Partial<Part> 
  * The broadcasting product differs from the direct one in what is the same for all tile sizes. Divisions into depths take turns
  * (thinning.ts).
  */
-function meets(m: TileSize, nest: string, name: string): boolean {
+function meets(index: number, nest: string, name: string): boolean {
   const at = Object.keys(inDepths).indexOf(name)
-  if (nest === 'broadcast') return m === 4 && at >= 0
-  return at < 0 || itsTurn(at + sizes.indexOf(m) + Object.keys(products).indexOf(nest), Object.keys(inDepths).length)
+  if (nest === 'broadcast') return sizes[index]![1] === 4 && at >= 0
+  return at < 0 || itsTurn(at + index + Object.keys(products).indexOf(nest), Object.keys(inDepths).length)
 }
 
-for (const [index, m] of sizes.entries())
+for (const [index, tile] of sizes.entries())
   for (const [nest, params] of Object.entries(products))
     for (const [name, division] of Object.entries({ ...divisions, ...inDepths })) {
-      if (!meets(m, nest, name)) continue
-      test(`F(${m}×${m}), ${nest} products, ${name}`, async () => {
+      if (!meets(index, nest, name)) continue
+      test(`F(${tile.join('×')}), ${nest} products, ${name}`, async () => {
         const variant = winogradConvs[index]!
-        const storage = m <= 4 ? 'f32' : 'f16-packed'
-        const { tiles, room, parts, depths = 1, normalised = false } = division
-        const plain = conv(division, tiles * m - 1)
+        const storage = tile[1] <= 4 ? 'f32' : 'f16-packed'
+        const { room, parts, depths = 1, normalised = false } = division
+        const plain = conv(division, tile)
         const c = normalised ? normalisedConv(plain) : plain
         const request = requestOf(c, storage)
-        const scratchBytes = roomOf(m, request, room)
+        const scratchBytes = roomOf(tile, request, room)
         const kernel = variant.emit(request, { ...params, scratchBytes })
         expect(kernel.scratch.reduce((a, b) => a + b)).toBeLessThanOrEqual(scratchBytes)
         const labelled = (what: string) => kernel.dispatches.filter(({ label }) => label.includes(what))
@@ -193,16 +203,16 @@ for (const [index, m] of sizes.entries())
     }
 
 test('texts of depths compile on the null backend, in every storage', async () => {
-  for (const [index, m] of sizes.entries())
+  for (const [index, tile] of sizes.entries())
     for (const params of [products.direct!, products.tiled!])
       for (const storage of ['f32', 'f16', 'f16-packed'] as const) {
-        if (m > 4 && storage === 'f32') continue
+        if (tile[1] > 4 && storage === 'f32') continue
         const division = inDepths['in chunks, slices and depths']!
         const request = {
-          ...requestOf(conv(division, division.tiles * m - 1), storage),
+          ...requestOf(conv(division, tile), storage),
           capabilities: { ...gpuCapabilities, subgroups: false },
         }
-        const scratchBytes = roomOf(m, request, division.room)
+        const scratchBytes = roomOf(tile, request, division.room)
         const { dispatches } = winogradConvs[index]!.emit(request, { ...params, scratchBytes })
         const texts = new Set(dispatches.map(({ wgsl }) => wgsl))
         // Products store or add, whole depths or the last.

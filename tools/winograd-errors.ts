@@ -3,7 +3,14 @@
 // node .bundle/js/tools/winograd-errors.js
 import { readFile, writeFile } from 'node:fs/promises'
 import { linearSteps } from '../src/kernels/winograd/linear.ts'
-import { amplification, finitePoints, type Matrix, type TileSize, toomCook } from '../src/kernels/winograd/matrices.ts'
+import {
+  amplification,
+  bestTransforms,
+  finitePoints,
+  type Matrix,
+  type Transforms,
+  toomCook,
+} from '../src/kernels/winograd/matrices.ts'
 import { f16ToF32, f32ToF16, fromF16Bits } from '../src/tensor/dtype.ts'
 import { openFile } from '../src/weights/node-files.ts'
 import { openSafetensors } from '../src/weights/safetensors.ts'
@@ -75,10 +82,10 @@ function transformed(matrix: Matrix, column: readonly Float32Array[]): Float32Ar
   return results.map((name) => known.get(name)!)
 }
 
-/** matrix · x · matrixᵀ, columns first: `x[i][j]` to `[row][column]`. */
-function bothWays(matrix: Matrix, x: readonly (readonly Float32Array[])[]): Float32Array[][] {
+/** matrix · x · acrossᵀ, columns first: `x[i][j]` to `[row][column]`. */
+function bothWays(matrix: Matrix, across: Matrix, x: readonly (readonly Float32Array[])[]): Float32Array[][] {
   const columns = x[0]!.map((_, j) => transformed(matrix, x.map((row) => row[j]!))) // biome-ignore format: short
-  return matrix.map((_, r) => transformed(matrix, columns.map((column) => column[r]!))) // biome-ignore format: short
+  return matrix.map((_, r) => transformed(across, columns.map((column) => column[r]!))) // biome-ignore format: short
 }
 
 /** Σ over channels of v · u, in f32, in order. */
@@ -96,19 +103,18 @@ type Picture = readonly (readonly Float32Array[])[]
 function winograd(
   layer: Layer,
   picture: Picture,
-  m: TileSize,
-  points: readonly number[],
+  down: Transforms,
+  across: Transforms,
   narrow: boolean,
 ): Float32Array[][] {
-  const { t, bt, g, at } = toomCook(m, points)
   const kept = (vectors: Float32Array[][]) => (narrow ? vectors.map((row) => row.map(halves)) : vectors)
-  const u = kept(bothWays(g, [0, 1, 2].map((ky) => layer.kernel.slice(ky * 3, ky * 3 + 3)))) // biome-ignore format: short
+  const u = kept(bothWays(down.g, across.g, [0, 1, 2].map((ky) => layer.kernel.slice(ky * 3, ky * 3 + 3)))) // biome-ignore format: short
   const results: Float32Array[][] = Array.from({ length: side }, () => [])
-  for (let y = 0; y < side; y += m)
-    for (let x = 0; x < side; x += m) {
-      const v = kept(bothWays(bt, picture.slice(y, y + t).map((row) => row.slice(x, x + t)))) // biome-ignore format: short
-      const tile = bothWays(at, v.map((row, r) => row.map((vector, s) => product(vector, u[r]![s]!)))) // biome-ignore format: short
-      for (const [i, row] of tile.entries()) results[y + i]!.splice(x, m, ...row)
+  for (let y = 0; y < side; y += down.m)
+    for (let x = 0; x < side; x += across.m) {
+      const v = kept(bothWays(down.bt, across.bt, picture.slice(y, y + down.t).map((row) => row.slice(x, x + across.t)))) // biome-ignore format: short
+      const tile = bothWays(down.at, across.at, v.map((row, r) => row.map((vector, s) => product(vector, u[r]![s]!)))) // biome-ignore format: short
+      for (const [i, row] of tile.entries()) results[y + i]!.splice(x, across.m, ...row)
     }
   return results
 }
@@ -164,20 +170,23 @@ interface Method {
   results(layer: Layer, picture: Picture, narrow: boolean): Float32Array | undefined
 }
 
-const sets = ([2, 4, 6, 8] as const).flatMap((m) =>
-  Object.entries(finitePoints[m]).map(
-    ([set, points]): Method => ({
-      name: `F(${m}×${m}), ${set}`,
-      amplification: amplification(toomCook(m, points)),
-      results: (layer, picture, narrow) =>
-        Float32Array.from(
-          winograd(layer, picture, m, points, narrow)
-            .flat()
-            .flatMap((vector) => [...vector]),
-        ),
-    }),
+const method = (set: string, down: Transforms, across = down): Method => ({
+  name: `F(${down.m}×${across.m}), ${set}`,
+  amplification: Math.sqrt(amplification(down) * amplification(across)),
+  results: (layer, picture, narrow) =>
+    Float32Array.from(
+      winograd(layer, picture, down, across, narrow)
+        .flat()
+        .flatMap((vector) => [...vector]),
+    ),
+})
+
+const sets = [
+  ...([2, 4, 6, 8] as const).flatMap((m) =>
+    Object.entries(finitePoints[m]).map(([set, points]) => method(set, toomCook(m, points))),
   ),
-)
+  method('roots', bestTransforms[4], bestTransforms[8]),
+]
 
 const generated = [
   ...[320, 640, 1280, 2560].map((c) => generatedLayer(`UNet, ${c} channels`, c)),

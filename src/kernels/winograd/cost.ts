@@ -51,16 +51,21 @@ export type TransformCosts = Readonly<Record<'inputs' | 'weights' | 'results' | 
 
 export function transformCosts(
   kind: Capabilities['kind'],
-  { m, t }: WinogradProblem,
+  { m, t, across, positions }: WinogradProblem,
   { tiles, groups, depth }: Part,
 ): TransformCosts {
-  const { inputs, weights, results } = counts.get(t)!
-  const all = { loads: t * t, stores: t * t, operations: 0, finished: 0 }
+  const [down, right] = [counts.get(t)!, counts.get(across.t)!]
+  const all = { loads: positions, stores: positions, operations: 0, finished: 0 }
   const transform = (invocations: number, work: Work) => dispatchNs[kind] + nanoseconds(kind, invocations, work)
   return {
-    inputs: transform(tiles * depth, { ...all, operations: 2 * t * inputs }),
-    weights: transform(depth * 4 * groups, { ...all, loads: 9, operations: (3 + t) * weights }),
-    results: transform(tiles * groups, { ...all, stores: m * m, operations: (t + m) * results, finished: m * m }),
+    inputs: transform(tiles * depth, { ...all, operations: across.t * down.inputs + t * right.inputs }),
+    weights: transform(depth * 4 * groups, { ...all, loads: 9, operations: 3 * down.weights + t * right.weights }),
+    results: transform(tiles * groups, {
+      ...all,
+      stores: m * across.m,
+      operations: across.t * down.results + m * right.results,
+      finished: m * across.m,
+    }),
     sums: nanoseconds(kind, tiles * groups, all),
   }
 }

@@ -6,7 +6,12 @@ import { type ConvProblem, convProblemOf } from '../conv2d/problem.ts'
 import type { Operand, Request } from '../family.ts'
 import { bestTransforms, type TileSize, type Transforms } from './matrices.ts'
 
+/** The transforms are those along a tile's columns, whose rows they make. */
 export interface WinogradProblem extends ConvProblem, Transforms {
+  /** Those along its rows: the same where tiles are squares. */
+  readonly across: Transforms
+  /** Of a tile in the transformed domain. */
+  readonly positions: number
   readonly tilesX: number
   readonly tilesY: number
   /** Tiles of all pictures. */
@@ -26,21 +31,24 @@ export interface Part {
 export const wholePart = ({ tiles, o4, c4 }: WinogradProblem): Part => ({ tiles, groups: o4, depth: c4 })
 
 /** A request meets every variant and tuning, and each asks several times. */
-const problems = new WeakMap<Request<Conv2dAttrs>, Map<TileSize, WinogradProblem>>()
+const problems = new WeakMap<Request<Conv2dAttrs>, Map<string, WinogradProblem>>()
 
-export function winogradProblem(request: Request<Conv2dAttrs>, size: TileSize): WinogradProblem {
-  const known = problems.get(request) ?? new Map<TileSize, WinogradProblem>()
+export function winogradProblem(request: Request<Conv2dAttrs>, rows: TileSize, columns = rows): WinogradProblem {
+  const known = problems.get(request) ?? new Map<string, WinogradProblem>()
   problems.set(request, known)
-  const problem = known.get(size) ?? problemOf(request, size)
-  known.set(size, problem)
+  const key = `${rows} ${columns}`
+  const problem = known.get(key) ?? problemOf(request, rows, columns)
+  known.set(key, problem)
   return problem
 }
 
-function problemOf(request: Request<Conv2dAttrs>, size: TileSize): WinogradProblem {
+function problemOf(request: Request<Conv2dAttrs>, rows: TileSize, columns: TileSize): WinogradProblem {
   const conv = convProblemOf(request)
-  const tilesX = Math.ceil(conv.ow / size)
-  const tilesY = Math.ceil(conv.oh / size)
-  return { ...conv, ...bestTransforms[size], tilesX, tilesY, tiles: conv.n * tilesX * tilesY }
+  const [down, across] = [bestTransforms[rows], bestTransforms[columns]]
+  const tilesX = Math.ceil(conv.ow / columns)
+  const tilesY = Math.ceil(conv.oh / rows)
+  const tiles = conv.n * tilesX * tilesY
+  return { ...conv, ...down, across, positions: down.t * across.t, tilesX, tilesY, tiles }
 }
 
 /**
@@ -56,10 +64,10 @@ export function rowSets(rows: number, kind: 'inputs' | 'results', split: boolean
 
 /** Bytes of V [t²][tiles][depth·4], U [t²][depth·4][groups·4] and M [t²][tiles][groups·4], in f32. */
 export function scratchOf(
-  { t }: WinogradProblem,
+  { positions }: WinogradProblem,
   { tiles, groups, depth }: Part,
 ): readonly [v: number, u: number, m: number] {
-  const vectors = t * t * 16
+  const vectors = positions * 16
   return [vectors * tiles * depth, vectors * depth * 4 * groups, vectors * tiles * groups]
 }
 
@@ -71,16 +79,16 @@ const sum: Expr = binary('add', input(0), input(1))
  * groups: V and U are zero beyond the last.
  */
 export function productRequest(
-  { t }: WinogradProblem,
+  { positions }: WinogradProblem,
   { tiles, groups, depth }: Part,
   capabilities: Request<Conv2dAttrs>['capabilities'],
   adds = false,
 ): Request<MatmulAttrs> {
   const operand = (slot: number, rows: number, groups4: number): Operand => ({
     slot,
-    shape: [t * t, rows, groups4 * 4],
+    shape: [positions, rows, groups4 * 4],
     storage: 'f32',
-    rows: t * t * rows,
+    rows: positions * rows,
     channels: groups4 * 4,
     groups4,
     stride4: groups4,

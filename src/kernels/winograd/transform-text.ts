@@ -7,8 +7,9 @@ import type { Matrix } from './matrices.ts'
 const name = (prefix: string, row: number, column: number) => `${prefix}${row}_${column}`
 
 export interface TwoPasses {
-  /** Applied to columns, and transposed to rows: result = first · x · secondᵀ. */
+  /** Applied to columns, and the other, transposed, to rows: result = matrix · x · acrossᵀ. */
   readonly matrix: Matrix
+  readonly across: Matrix
   /** Rows of the result to compute. */
   readonly rows: readonly number[]
   /** Columns of x. */
@@ -20,7 +21,7 @@ export interface TwoPasses {
 }
 
 /** Statements that load x, transform it both ways and store the rows asked for. Elements that meet only zeros are not loaded. */
-export function twoPasses({ matrix, rows, columns, load, store }: TwoPasses): string {
+export function twoPasses({ matrix, across, rows, columns, load, store }: TwoPasses): string {
   const first = rows.map((r) => matrix[r]!)
   const unused = unusedInputs(first)
   const lines: string[] = []
@@ -32,8 +33,8 @@ export function twoPasses({ matrix, rows, columns, load, store }: TwoPasses): st
   }
   for (const r of rows) {
     const inputs = Array.from({ length: columns }, (_, j) => name('w', r, j))
-    const outputs = matrix.map((_, s) => name('z', r, s))
-    lines.push(...linearSteps(matrix, inputs, outputs).map(stepText))
+    const outputs = across.map((_, s) => name('z', r, s))
+    lines.push(...linearSteps(across, inputs, outputs).map(stepText))
     lines.push(...outputs.map((output, s) => store(r, s, output)))
   }
   return lines.join('\n  ')

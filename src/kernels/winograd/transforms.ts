@@ -76,18 +76,19 @@ const placeText = `let tile = sizes.first + item;
 /** V = Bᵀ d B of tiles and a depth's channels, zero outside the picture. */
 export function inputDispatch(job: Job, { first, count }: Range, depth: Range): Dispatch {
   const { request, problem, part, params } = job
-  const { m, t, bt, h, w, storedW, top, left, tilesX, tilesY } = problem
+  const { m, t, bt, across, h, w, storedW, top, left, tilesX, tilesY } = problem
   const { stride4, offset4 } = request.inputs[0]!
   const { norm } = convOperands<Operand>(request.inputs, request.attrs)
   // Which rows and columns of a tile can lie outside at all is known here.
-  const beyond = (i: number, before: number, tiles: number, size: number) =>
-    i < before || (tiles - 1) * m + i - before >= size
+  const beyond = (i: number, before: number, lastTile: number, size: number) =>
+    i < before || lastTile + i - before >= size
+  const lastTile = { row: (tilesY - 1) * m, column: (tilesX - 1) * across.m }
   const axis = (i: number, kind: 'row' | 'column') => {
-    const [start, before, tiles, size, extent, stride] =
+    const [start, before, size, extent, stride] =
       kind === 'row'
-        ? (['y0', top, tilesY, h, 'sizes.h', 'sizes.rowStride'] as const)
-        : (['x0', left, tilesX, w, 'sizes.w', 'sizes.stride'] as const)
-    return beyond(i, before, tiles, size)
+        ? (['y0', top, h, 'sizes.h', 'sizes.rowStride'] as const)
+        : (['x0', left, w, 'sizes.w', 'sizes.stride'] as const)
+    return beyond(i, before, lastTile[kind], size)
       ? `let ${kind}${i} = ${storedIndex(problem, `u32(clamp(${start} + ${i}, 0, i32(${extent}) - 1))`)} * ${stride};
   let ${kind}In${i} = ${start} + ${i} >= 0 && ${start} + ${i} < i32(${extent});`
       : `let ${kind}${i} = ${storedIndex(problem, `u32(${start} + ${i})`)} * ${stride};`
@@ -96,12 +97,12 @@ export function inputDispatch(job: Job, { first, count }: Range, depth: Range): 
     const element = `at_x(base + row${i} + column${j})`
     const value = norm ? `normalised(${element}, mean, scale, shift)` : element
     const inside = [
-      ...(beyond(i, top, tilesY, h) ? [`rowIn${i}`] : []),
-      ...(beyond(j, left, tilesX, w) ? [`columnIn${j}`] : []),
+      ...(beyond(i, top, lastTile.row, h) ? [`rowIn${i}`] : []),
+      ...(beyond(j, left, lastTile.column, w) ? [`columnIn${j}`] : []),
     ]
     return inside.length > 0 ? `select(vec4<f32>(), ${value}, ${inside.join(' && ')})` : value
   }
-  const store = (r: number, s: number, value: string) => `v_[${r * t + s}u * sizes.plane + at] = ${value};`
+  const store = (r: number, s: number, value: string) => `v_[${r * across.t + s}u * sizes.plane + at] = ${value};`
   const sets = rowSets(t, 'inputs', params.split)
   const sizes = {
     ...{ items: count, groups: depth.count, first, tilesX, tilesY, h, w },
@@ -129,7 +130,7 @@ export function inputDispatch(job: Job, { first, count }: Range, depth: Range): 
 ${normalisedText(request)}${main}
   ${placeText}
   let y0 = i32(tileY * ${m}u) - ${top};
-  let x0 = i32(tileX * ${m}u) - ${left};
+  let x0 = i32(tileX * ${across.m}u) - ${left};
   let base = sizes.offset + image * ${storedIndex(problem, 'sizes.h')} * sizes.rowStride + group;
   let at = item * sizes.groups + group;
   ${
@@ -139,12 +140,10 @@ ${normalisedText(request)}${main}
   let shift = at_beta(sizes.beta + group);`
       : ''
   }
-  ${range(t)
-    .flatMap((i) => [axis(i, 'row'), axis(i, 'column')])
-    .join('\n  ')}
+  ${[...range(t).map((i) => axis(i, 'row')), ...range(across.t).map((i) => axis(i, 'column'))].join('\n  ')}
   ${switchText(
     'lid.y',
-    sets.map((rows) => twoPasses({ matrix: bt, rows, columns: t, load, store })),
+    sets.map((rows) => twoPasses({ matrix: bt, across: across.bt, rows, columns: across.t, load, store })),
   )}
 }
 `
@@ -153,15 +152,16 @@ ${normalisedText(request)}${main}
 
 /** U = G g Gᵀ of a slice's output channels and a depth's input channels. */
 export function weightDispatch(job: Job, { first, count }: Range, depth: Range): Dispatch {
-  const { t, g, c4, o4 } = job.problem
+  const { t, g, across, c4, o4 } = job.problem
   const channels = depth.count * 4
   const { offset4, storage, quantised } = job.request.inputs[1]!
   const body = twoPasses({
     matrix: g,
+    across: across.g,
     rows: range(t),
     columns: 3,
     load: (ky, kx) => `at_weight(${ky * 3 + kx}u * sizes.tap + place)`,
-    store: (r, s, value) => `u_[${r * t + s}u * sizes.plane + at] = ${value};`,
+    store: (r, s, value) => `u_[${r * across.t + s}u * sizes.plane + at] = ${value};`,
   })
   const { groups } = job.part
   const sizes = {
@@ -186,16 +186,17 @@ ${main}
 /** y = Aᵀ M A of a chunk's tiles and a slice's channels, with bias and epilogue. */
 export function outputDispatch(job: Job, tiles: Range, groups: Range): Dispatch {
   const { request, problem, part, params } = job
-  const { m, t, at, oh, ow, tilesX, tilesY } = problem
+  const { m, at, across, oh, ow, tilesX, tilesY } = problem
   const operands = requestOperands(request, convNames(request)).filter((each) => !isSummed(each))
   const sets = rowSets(m, 'results', params.split)
   const bodies = sets.map((rows) =>
     twoPasses({
       matrix: at,
+      across: across.at,
       rows,
-      columns: t,
-      load: (r, s) => `m_[${r * t + s}u * sizes.plane + at]`,
-      store: (r, s, value) => `results[${(r - rows[0]!) * m + s}] = ${value};`,
+      columns: across.t,
+      load: (r, s) => `m_[${r * across.t + s}u * sizes.plane + at]`,
+      store: (r, s, value) => `results[${(r - rows[0]!) * across.m + s}] = ${value};`,
     }),
   )
   const each = sets[0]!.length
@@ -209,12 +210,12 @@ ${convFinishText(request)}
 ${main}
   ${placeText}
   let at = item * sizes.row + group;
-  var results: array<vec4<f32>, ${each * m}>;
+  var results: array<vec4<f32>, ${each * across.m}>;
   ${switchText('lid.y', bodies)}
   // A loop, since as many copies of the epilogue would take longer to compile than all the rest.
-  for (var k = 0u; k < ${each * m}u; k++) {
-    let y = tileY * ${m}u + ${params.split ? `lid.y * ${each}u + ` : ''}k / ${m}u;
-    let x = tileX * ${m}u + k % ${m}u;
+  for (var k = 0u; k < ${each * across.m}u; k++) {
+    let y = tileY * ${m}u + ${params.split ? `lid.y * ${each}u + ` : ''}k / ${across.m}u;
+    let x = tileX * ${across.m}u + k % ${across.m}u;
     if (y < sizes.oh && x < sizes.ow) {
       finish((image * sizes.oh + y) * sizes.ow + x, sizes.firstGroup + group, results[k]);
     }

@@ -87,8 +87,7 @@ function scheduled(request: Request<Conv2dAttrs>, problem: WinogradProblem, para
   return scheduleOf(request, problem, params.scratchBytes, multiplier(params).cost)!
 }
 
-function emit(request: Request<Conv2dAttrs>, size: TileSize, params: WinogradParams): Kernel {
-  const problem = winogradProblem(request, size)
+function emit(request: Request<Conv2dAttrs>, problem: WinogradProblem, params: WinogradParams): Kernel {
   const schedule = scheduled(request, problem, params)
   const { part } = schedule
   // Their operands are this kernel's scratch; undivided, they have none of their own.
@@ -142,8 +141,10 @@ function lanesFor(split: boolean, t: number): number {
  * Sums of c products in the transformed domain: √c / 6 eps, 8 for the longest (2560 channels), as much again for the roundings of
  * the transforms, and the matrices amplify both. Storage in f16 adds to that its rounding of operands and result, which comes first.
  */
-function toleranceOf(size: TileSize) {
-  return { f32: 16 * amplification(bestTransforms[size]), f16: 2 }
+function toleranceOf(rows: TileSize, columns: TileSize) {
+  // Of squares `amplification` is the product of both directions' deviations.
+  const [down, across] = [rows, columns].map((size) => amplification(bestTransforms[size])) as [number, number]
+  return { f32: 16 * Math.sqrt(down * across), f16: 2 }
 }
 
 /**
@@ -153,45 +154,51 @@ function toleranceOf(size: TileSize) {
 const handicap: Readonly<Record<TileSize, number>> = { 2: 1, 4: 1, 6: 1.3, 8: 1.3 }
 
 /**
- * F(size×size, 3×3). The tiles of 6 and 8 for storage in f16 only: there their errors (up to 2e-5 and 1.3e-4 of the result's RMS,
+ * F(rows×columns, 3×3). The tiles of 6 and 8 for storage in f16 only: there their errors (up to 2e-5 and 1.3e-4 of the result's RMS,
  * seven and fifty times those of a direct sum; docs/winograd.md) drown in the rounding of the result, 2e-4; in f32 they would be
  * all there is. On CPU adapters they gain nothing over 4 and take seconds to compile.
  */
-function winogradConv(size: TileSize): Variant<Conv2dAttrs, WinogradParams> {
+function winogradConv(rows: TileSize, columns = rows): Variant<Conv2dAttrs, WinogradParams> {
   return {
-    name: `winograd-${size}`,
-    tunings: size <= 4 ? tunings : { software: [], gpu: tunings.gpu },
+    name: rows === columns ? `winograd-${rows}` : `winograd-${rows}x${columns}`,
+    tunings: columns <= 4 ? tunings : { software: [], gpu: tunings.gpu },
     supports(request, params) {
       const { kh, kw, stride } = convProblemOf(request)
       return (
         kh === 3 &&
         kw === 3 &&
         stride === 1 &&
-        (size <= 4 || request.output.storage !== 'f32') &&
+        (columns <= 4 || request.output.storage !== 'f32') &&
         // With more, results near the corners would be sums of few terms with the errors of whole tiles.
         request.attrs.padding.every((side) => side <= 1) &&
         request.inputs[1]!.space === 'weight' &&
         bindable(request, 1) &&
-        !fitsWhole(winogradProblem(request, size), nextSmaller(params)) &&
-        fitsScratch(winogradProblem(request, size), params.scratchBytes, request.capabilities.kind) &&
+        !fitsWhole(winogradProblem(request, rows, columns), nextSmaller(params)) &&
+        fitsScratch(winogradProblem(request, rows, columns), params.scratchBytes, request.capabilities.kind) &&
         multiplier(params).supports(
-          productRequest(winogradProblem(request, size), { tiles: 1, groups: 1, depth: 1 }, request.capabilities),
+          productRequest(
+            winogradProblem(request, rows, columns),
+            { tiles: 1, groups: 1, depth: 1 },
+            request.capabilities,
+          ),
         )
       )
     },
-    cost: (request, params) => handicap[size] * scheduled(request, winogradProblem(request, size), params).cost,
+    cost: (request, params) =>
+      handicap[columns] * scheduled(request, winogradProblem(request, rows, columns), params).cost,
     prepare: (request, _params, index) => prepareConv(request, index),
     scratch(request, params) {
-      const problem = winogradProblem(request, size)
+      const problem = winogradProblem(request, rows, columns)
       return scratchOf(problem, scheduled(request, problem, params).part) // the product's k is not split: none of its own
     },
     macs(request) {
-      const { t, tiles, c, o } = winogradProblem(request, size)
-      return t ** 2 * tiles * c * o
+      const { positions, tiles, c, o } = winogradProblem(request, rows, columns)
+      return positions * tiles * c * o
     },
-    emit: (request, params) => emit(request, size, params),
-    tolerance: toleranceOf(size),
+    emit: (request, params) => emit(request, winogradProblem(request, rows, columns), params),
+    tolerance: toleranceOf(rows, columns),
   }
 }
 
-export const winogradConvs = [winogradConv(2), winogradConv(4), winogradConv(6), winogradConv(8)]
+/** Of bands of four rows squares of 8 would be half in vain. */
+export const winogradConvs = [winogradConv(2), winogradConv(4), winogradConv(6), winogradConv(8), winogradConv(4, 8)]
