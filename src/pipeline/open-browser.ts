@@ -1,10 +1,12 @@
 // Opening a pipeline in the browser: a folder on a server, the GPU through navigator.gpu.
 import { openDevice } from '../device/browser.ts'
+import { browserTuningStore } from '../run/tuning-store.ts'
 import { httpFolder } from '../weights/http.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { webgpuBackend } from './backend.ts'
 import { type CommonOptions, openTextToImage } from './open.ts'
 import type { TextToImage } from './text-to-image.ts'
+import { tunerFor } from './tuning.ts'
 
 export type OpenOptions = CommonOptions
 
@@ -14,6 +16,9 @@ export type OpenOptions = CommonOptions
  */
 export async function openPipeline(model: string | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = typeof model === 'string' ? httpFolder(model) : model
-  const open = async () => webgpuBackend(await openDevice(), options.optimisations)
+  const open = async () => {
+    const device = await openDevice()
+    return webgpuBackend(device, options.optimisations, tunerFor(device, options, browserTuningStore))
+  }
   return openTextToImage(files, options.dtype, open, options)
 }
