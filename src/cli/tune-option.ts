@@ -1,6 +1,6 @@
 // --tune, of every command that runs the engine's kernels as a picture would.
 import type { Command } from 'commander'
-import { type TuneMode, tuneModes } from '../pipeline/tune-modes.ts'
+import { type TuneMode, tuneModes } from '../pipeline/tune-options.ts'
 import { oneOfFor } from './arguments.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -8,8 +8,7 @@ import { openModel } from './model.ts'
 import { checkOptimisations, type Optimisations, passOptions } from './optimisations.ts'
 import { sizeCheck } from './size-limit.ts'
 import { checkKind, TextToImage } from './text-to-image.ts'
-import { checkTuning } from './tune-modes.ts'
-import type { TuningOptions } from './tuning.ts'
+import { checkTuning, type TuningOptions } from './tune-options.ts'
 import { checkWeightFormat } from './weight-formats.ts'
 
 /** 'auto': f16 on a GPU, else f32. */

@@ -2,17 +2,7 @@
 import type { Device } from '../device/device.ts'
 import type { TuningStore } from '../run/tuning-store.ts'
 import { Tuner } from '../run/webgpu/tuner.ts'
-import type { TuneMode } from './tune-modes.ts'
-
-export interface TuningOptions {
-  /**
-   * Whether kernels are measured on the adapter when a model is first loaded, and kept by adapter and driver: 'full'; or only what
-   * was kept is used: 'cached'; or neither: 'off'. 'full' on a real GPU unless given, 'off' on software adapters.
-   */
-  readonly tune?: TuneMode | undefined
-  /** The most milliseconds to spend on it (10,000 unless given). What was not measured by then keeps its estimate. */
-  readonly tuneBudgetMs?: number | undefined
-}
+import type { TuningOptions } from './tune-options.ts'
 
 const defaultBudgetMs = 10_000
 

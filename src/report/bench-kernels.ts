@@ -1,6 +1,6 @@
 // Every kernel of a model's components timed on its own: by what they compute, or by layer. Node only.
 import { PhospheneError } from '../error.ts'
-import type { TuningOptions } from '../pipeline/tuning.ts'
+import type { TuningOptions } from '../pipeline/tune-options.ts'
 import { throwIfAborted } from '../run/aborted.ts'
 import type { DeviceRates, KernelTime, Profiler } from '../run/profiler.ts'
 import { grouped, type NodeTime, nodeTimes, type Rating, rate } from '../run/roofline.ts'
