@@ -46,7 +46,7 @@ describe.each(await webgpuDevices())('$name', ({ device }) => {
   })
   afterEach(() => expect(device.bufferBytes).toBe(0))
 
-  const tuner = (budgetMs = 120_000, where: TuningStore = store) => new Tuner(device, { store: where, budgetMs })
+  const tuner = (budgetMs = 600_000, where: TuningStore = store) => new Tuner(device, { store: where, budgetMs })
 
   /** Loads the case's graph with a tuner, or without, runs it, and tells what was chosen. */
   async function run(opCase: OpCase, using: Tuner | undefined, load: Partial<LoadOptions> = {}) {

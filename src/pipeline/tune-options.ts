@@ -11,7 +11,7 @@ export interface TuningOptions {
    * was kept is used: 'cached'; or neither: 'off'. 'full' on a real GPU unless given, 'off' on software adapters.
    */
   readonly tune?: TuneMode | undefined
-  /** The most milliseconds to spend on it (10,000 unless given). What was not measured by then keeps its estimate. */
+  /** The most milliseconds to spend on it (10,000 unless given, 60,000 on software adapters). What was not measured by then keeps its estimate. */
   readonly tuneBudgetMs?: number | undefined
 }
 
