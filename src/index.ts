@@ -9,6 +9,7 @@ export type {
   ProgressListener,
   ResultEvent,
   StepEvent,
+  TuneEvent,
   WarningEvent,
 } from './pipeline/events.ts'
 export { type OpenOptions, openPipeline } from './pipeline/open-browser.ts'

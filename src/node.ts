@@ -10,6 +10,7 @@ export type {
   ProgressListener,
   ResultEvent,
   StepEvent,
+  TuneEvent,
   WarningEvent,
 } from './pipeline/events.ts'
 export { type DeviceChoice, type OpenOptions, openPipeline } from './pipeline/open-node.ts'

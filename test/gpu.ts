@@ -102,16 +102,21 @@ export const gpuCapabilities: Capabilities = {
   kind: 'gpu',
 }
 
+/** A device that validates everything and computes nothing. */
+export function nullDevice(): Promise<GPUDevice> {
+  nothing ??= open(
+    ['backend=null', 'enable-dawn-features=allow_unsafe_apis'],
+    ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'],
+  )
+  return nothing
+}
+
 /**
  * Compiles the text on Dawn's null backend, pipeline included; the error messages, none when it is sound. The null adapter has
  * 16 KiB of workgroup storage whatever a GPU has: text that needs more is held against `gpuCapabilities` instead.
  */
 export async function validateOnNull(wgsl: string): Promise<string[]> {
-  nothing ??= open(
-    ['backend=null', 'enable-dawn-features=allow_unsafe_apis'],
-    ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'],
-  )
-  const device = await nothing
+  const device = await nullDevice()
   device.pushErrorScope('validation')
   const module = device.createShaderModule({ code: wgsl })
   const info = await module.getCompilationInfo()

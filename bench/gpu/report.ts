@@ -1,12 +1,13 @@
 // The reports of `phosphene bench` and the trace of `generate --profile` where there is no npm, as one JSON object each.
 // Usage: report.js kernels|layers|picture|ablation|trace <folder> [--browser] [--rounds N] [--only unet,vae] [--depth 2]
-//   [--measured-limits] [--order removed|added] [--svg FILE] [--steps 20] [--size 512] [--kind gpu] [--adapter NAME]
+//   [--measured-limits] [--order removed|added] [--svg FILE] [--steps 20] [--size 512] [--kind gpu] [--adapter NAME] [--tune off|cached|full]
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../../src/device/node.ts'
 import { webgpuBackend } from '../../src/pipeline/backend.ts'
 import { openTextToImage } from '../../src/pipeline/open.ts'
 import { traceOf } from '../../src/pipeline/trace.ts'
+import type { TuneMode } from '../../src/pipeline/tune-options.ts'
 import { ablationPlot } from '../../src/report/ablation-plot.ts'
 import { benchAblation } from '../../src/report/bench-ablation.ts'
 import { benchKernels, rowsByKernel, rowsByLayer } from '../../src/report/bench-kernels.ts'
@@ -27,12 +28,14 @@ const { positionals, values } = parseArgs({
     size: { type: 'string', default: '512' },
     kind: { type: 'string', default: 'gpu' },
     adapter: { type: 'string' },
+    tune: { type: 'string', default: 'off' },
   },
 })
 const [what = '', folder = ''] = positionals
 const size = Number(values.size)
 const kind = values.kind as 'gpu' | 'software'
 const { adapter, browser: browserLike } = values
+const tune = values.tune as TuneMode // figures are comparable where nothing is tuned
 const options = {
   ...{ model: folder, device: kind, adapter, browserLike, width: size, height: size, rounds: Number(values.rounds) },
   onProgress: (text: string) => console.error(text),
@@ -40,7 +43,7 @@ const options = {
 
 async function kernels(): Promise<object> {
   const only = values.only?.split(',')
-  const report = await benchKernels({ ...options, only, measuredLimits: values['measured-limits'] })
+  const report = await benchKernels({ ...options, tune, only, measuredLimits: values['measured-limits'] })
   const depth = values.depth === undefined ? undefined : Number(values.depth)
   const components = report.components.map(({ nodes: _, ...rest }, i) => {
     const component = report.components[i]!
@@ -72,7 +75,7 @@ async function trace(): Promise<object> {
 const reports: Readonly<Record<string, () => Promise<object>>> = {
   kernels,
   layers: kernels,
-  picture: () => benchPicture({ ...options, steps: Number(values.steps) }),
+  picture: () => benchPicture({ ...options, tune, steps: Number(values.steps) }),
   ablation,
   trace,
 }

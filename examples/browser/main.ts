@@ -51,6 +51,10 @@ async function showProgress(event: ProgressEvent): Promise<void> {
       progress.value = event.doneBytes / event.totalBytes
       status.textContent = `Loading ${event.component}: ${(event.doneBytes / 1e6).toFixed(0)} of ${(event.totalBytes / 1e6).toFixed(0)} MB`
       break
+    case 'tune':
+      progress.value = event.done / event.total
+      status.textContent = `Finding the fastest kernels for ${event.component}: ${event.done} of ${event.total}`
+      break
     case 'step': {
       progress.value = event.step / event.steps
       status.textContent = `Step ${event.step} of ${event.steps}, ${(event.elapsedMs / 1000).toFixed(2)} s a step`

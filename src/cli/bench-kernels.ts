@@ -7,11 +7,12 @@ import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, te
 import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
+import { addTuneOption, type TuneFlags } from './tune-option.ts'
 import { megabytes, milliseconds, percent, prefixed } from './units.ts'
 
 type Group = 'kernel' | 'layer'
 
-interface KernelFlags extends BenchFlags, OptimisationFlags {
+interface KernelFlags extends BenchFlags, OptimisationFlags, TuneFlags {
   readonly only?: readonly string[]
   readonly measuredLimits?: boolean
   readonly by: Group
@@ -19,9 +20,8 @@ interface KernelFlags extends BenchFlags, OptimisationFlags {
 }
 
 export function addBenchKernels(bench: Command, terminal: Terminal): void {
-  addOptimisationOptions(
-    addBenchOptions(bench.command('kernels').description("time every kernel of a model's components")),
-  )
+  const command = bench.command('kernels').description("time every kernel of a model's components")
+  addTuneOption(addOptimisationOptions(addBenchOptions(command)))
     .option('--only <folders>', 'components to measure, e.g. unet,vae', (text: string) => text.split(','))
     .option('--measured-limits', "limits measured on this adapter, where the maker's would be taken")
     .option(

@@ -6,9 +6,10 @@ import { addBenchOptions, type BenchFlags, benchOptions, checkJson, headText, te
 import { addOptimisationOptions, type OptimisationFlags, optimisationsOf } from './optimisation-options.ts'
 import { table } from './table.ts'
 import type { Terminal } from './terminal.ts'
+import { addTuneOption, type TuneFlags, tellOfTuning } from './tune-option.ts'
 import { megabytes, milliseconds } from './units.ts'
 
-interface PictureFlags extends BenchFlags, OptimisationFlags {
+interface PictureFlags extends BenchFlags, OptimisationFlags, TuneFlags {
   readonly prompt?: string
   readonly steps?: number
   readonly sampler?: string
@@ -16,7 +17,8 @@ interface PictureFlags extends BenchFlags, OptimisationFlags {
 }
 
 export function addBenchPicture(bench: Command, terminal: Terminal): void {
-  addOptimisationOptions(addBenchOptions(bench.command('picture').description('draw pictures one after the other')))
+  const command = bench.command('picture').description('draw pictures one after the other')
+  addTuneOption(addOptimisationOptions(addBenchOptions(command)))
     .option('--steps <number>', 'steps of the sampler', wholeNumberFor('--steps', 1))
     .option('--sampler <name>', 'see `phosphene samplers`')
     .option('--prompt <text>', 'what to draw')
@@ -25,6 +27,7 @@ export function addBenchPicture(bench: Command, terminal: Terminal): void {
       await checkJson(flags)
       const { benchPicture } = await import('../report/bench-picture.ts')
       const report = await benchPicture({ ...benchOptions(flags, terminal), optimisations: optimisationsOf(flags) })
+      tellOfTuning(flags, report.device, terminal)
       await tell(report, () => text(report), flags, terminal)
     })
 }

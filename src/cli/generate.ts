@@ -11,11 +11,12 @@ import { checkWritable, outputPaths, writeAll } from './output-files.ts'
 import { progressDisplay } from './progress-display.ts'
 import { starterFolder } from './starter.ts'
 import type { Terminal } from './terminal.ts'
+import { addTuneOption, type TuneFlags, tellOfTuning } from './tune-option.ts'
 
 const devices = ['auto', 'gpu', 'cpu', 'software'] as const
 const dtypes = ['auto', 'f32', 'f16'] as const
 
-interface GenerateFlags extends OptimisationFlags {
+interface GenerateFlags extends OptimisationFlags, TuneFlags {
   readonly model: string
   readonly config?: string
   readonly vae?: string
@@ -91,7 +92,9 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option('--profile <file>', 'write where the time went, for chrome://tracing and Perfetto')
     .option('-o, --output <file>', 'PNG to write; %d becomes the number of the picture (default: phosphene-SEED.png)')
     .option('--json', 'print one JSON object on stdout')
-  addOptimisationOptions(command).action((prompt: string, flags: GenerateFlags) => generate(prompt, flags, terminal))
+  addTuneOption(addOptimisationOptions(command)).action((prompt: string, flags: GenerateFlags) =>
+    generate(prompt, flags, terminal),
+  )
 }
 
 async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal): Promise<void> {
@@ -117,8 +120,10 @@ async function generate(prompt: string, flags: GenerateFlags, terminal: Terminal
       memoryBytes: flags.memory === undefined ? undefined : flags.memory * 1e6,
       keepLoaded: flags.keepLoaded ?? false,
       optimisations: optimisationsOf(flags),
+      tune: flags.tune,
       onDevice: (choice) => terminal.err(`device: ${choice}\n`),
     })
+    tellOfTuning(flags, pipeline.device.kind, terminal)
     const opened = performance.now()
     const warnings: string[] = []
     const options: TextToImageOptions = {

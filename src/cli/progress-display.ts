@@ -31,6 +31,9 @@ function lineDisplay(terminal: Terminal): ProgressDisplay {
           if (event.doneBytes === event.totalBytes)
             terminal.err(`loaded ${event.component}: ${megabytes(event.totalBytes)} MB\n`)
           break
+        case 'tune':
+          terminal.err(`tuning kernels of ${event.component}: ${event.done} of ${event.total}\n`)
+          break
         case 'step': {
           elapsedMs += event.elapsedMs
           const { rate, left } = stepFacts(event, elapsedMs)
@@ -75,6 +78,13 @@ function barDisplay(terminal: Terminal, stream: NodeJS.WriteStream): ProgressDis
           open(event.component, event.totalBytes, `${event.component.padEnd(12)} {bar} {megabytes}/{of} MB`, payload)
           bar?.update(event.doneBytes, payload)
           if (event.doneBytes === event.totalBytes) close()
+          break
+        }
+        case 'tune': {
+          const title = `tuning kernels of ${event.component}`
+          open(title, event.total, `${title} {bar} {value} of {total}`, {})
+          bar?.update(event.done)
+          if (event.done === event.total) close()
           break
         }
         case 'step': {

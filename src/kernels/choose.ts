@@ -25,7 +25,7 @@ export function tuningsFor<A>(variant: Variant<A, unknown>, request: Request<A>,
 }
 
 /** A way to compute a request; its kernel is made when it is asked for. */
-export interface Candidate extends Pick<Choice, 'cost' | 'macs'> {
+export interface Candidate extends Pick<Choice, 'variant' | 'params' | 'cost' | 'macs'> {
   /** Bytes that the kernel takes beside its operands, buffer by buffer. */
   scratch(): readonly number[]
   choice(): Choice
@@ -58,7 +58,8 @@ export function rankedChoices<A>(family: Family<A>, request: Request<A>, forced?
           prepared: (index) => variant.prepare?.(request, params, index),
         }),
       )
-      return { cost, macs, choice, scratch: once(() => variant.scratch?.(request, params) ?? choice().kernel.scratch) }
+      const scratch = once(() => variant.scratch?.(request, params) ?? choice().kernel.scratch)
+      return { variant: variant.name, params, cost, macs, choice, scratch }
     })
 }
 

@@ -6,13 +6,15 @@ import { switchedOff } from '../plan/switches.ts'
 import { planWithin } from '../plan/within.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { webgpuExecutor } from '../run/webgpu/executor.ts'
+import type { Tuner } from '../run/webgpu/tuner.ts'
 import type { Backend } from './backend-contract.ts'
 import { checkMemory, optimised } from './memory-limit.ts'
 import { type Optimisations, passOptions } from './optimisations.ts'
 
-export function webgpuBackend(device: Device, optimisations: Optimisations = {}): Backend {
+/** @param tuner kernels are chosen by estimates unless given */
+export function webgpuBackend(device: Device, optimisations: Optimisations = {}, tuner?: Tuner): Backend {
   const ranked = sharedChoices(switchedOff(optimisations))
-  const executor = webgpuExecutor(device, { ranked })
+  const executor = webgpuExecutor(device, { ranked, tuner })
   const passes = passOptions(optimisations)
   return {
     device: { kind: device.description.kind, name: device.description.name },

@@ -9,7 +9,7 @@ import { checkParams } from '../weights/check.ts'
 import { openComponent } from '../weights/folder.ts'
 import type { Component, ModelFiles } from '../weights/model-files.ts'
 import type { Graph } from './backend-contract.ts'
-import type { LoadEvent, ProgressListener } from './events.ts'
+import type { LoadEvent, ProgressListener, TuneEvent } from './events.ts'
 import { optimised } from './memory-limit.ts'
 import type { Recorder } from './recorder.ts'
 import type { GenerationResult } from './result.ts'
@@ -40,7 +40,7 @@ interface Entry {
   /** The same, once it is there. */
   ready?: Session
   /** How far loading is. */
-  progress?: LoadEvent
+  progress?: LoadEvent | TuneEvent
   /** Who hears of it: whoever asked for the component first, nobody before. */
   listener?: ProgressListener
 }
@@ -157,11 +157,11 @@ export class LoadedComponents {
     const { folder, key } = request
     const known = this.entries.get(folder)
     if (known?.key === key) return known
-    const onProgress = (doneBytes: number, totalBytes: number) => {
-      entry.progress = { kind: 'load', component: folder, doneBytes, totalBytes }
-      entry.listener?.(entry.progress)
+    const tell = (progress: LoadEvent | TuneEvent) => {
+      entry.progress = progress
+      entry.listener?.(progress)
     }
-    const entry: Entry = { key, session: this.load(request, context, onProgress, known) }
+    const entry: Entry = { key, session: this.load(request, context, tell, known) }
     this.entries.set(folder, entry)
     entry.session.then(
       (session) => {
@@ -179,7 +179,7 @@ export class LoadedComponents {
   private async load(
     request: ComponentRequest,
     context: LoadContext,
-    onProgress: (doneBytes: number, totalBytes: number) => void,
+    tell: (progress: LoadEvent | TuneEvent) => void,
     before: Entry | undefined,
   ): Promise<Session> {
     const { folder } = request
@@ -204,7 +204,9 @@ export class LoadedComponents {
         dtype,
         weights,
         signal: context.signal,
-        onProgress,
+        onProgress: (doneBytes, totalBytes) => tell({ kind: 'load', component: folder, doneBytes, totalBytes }),
+        onTuning: (done, total) => tell({ kind: 'tune', component: folder, done, total }),
+        onWarning: (message) => void context.emit({ kind: 'warning', message }),
       })
       this.loadMs.set(folder, performance.now() - start)
       context.recorder?.ended(`load ${folder}`, start)

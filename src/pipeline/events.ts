@@ -11,6 +11,16 @@ export interface LoadEvent {
   readonly totalBytes: number
 }
 
+/** Kernels of a component are being measured, to choose the fastest (see `tune`). */
+export interface TuneEvent {
+  readonly kind: 'tune'
+  /** Folder of the component, e.g. `unet`. */
+  readonly component: string
+  /** Requests measured so far: 0 … `total`. Where time is over first, fewer than all. */
+  readonly done: number
+  readonly total: number
+}
+
 /** A part of the work begins. */
 export interface PhaseEvent {
   readonly kind: 'phase'
@@ -46,12 +56,12 @@ export interface WarningEvent {
   readonly message: string
 }
 
-export type ProgressEvent = LoadEvent | PhaseEvent | StepEvent | ImageEvent | WarningEvent
+export type ProgressEvent = LoadEvent | TuneEvent | PhaseEvent | StepEvent | ImageEvent | WarningEvent
 
 export interface ResultEvent {
   readonly kind: 'result'
   readonly result: GenerationResult
 }
 
-/** The pipeline waits for what it returns, except for 'load' events. */
+/** The pipeline waits for what it returns, except for 'load' and 'tune' events. */
 export type ProgressListener = (event: ProgressEvent) => void | Promise<void>

@@ -1,5 +1,6 @@
 // Opening a pipeline in the browser: a folder or a file on a server or a file that a person picked, the GPU through navigator.gpu.
 import { openDevice } from '../device/browser.ts'
+import { browserTuningStore } from '../run/tuning-store.ts'
 import { blobBytes } from '../weights/blob.ts'
 import { httpFolder, openUrl } from '../weights/http.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
@@ -7,6 +8,7 @@ import { webgpuBackend } from './backend.ts'
 import { type CommonOptions, openTextToImage } from './open.ts'
 import { isSingleFile, singleFile } from './single-file.ts'
 import type { TextToImage } from './text-to-image.ts'
+import { tunerFor } from './tuning.ts'
 
 export interface OpenOptions extends CommonOptions {
   /** For a checkpoint in one file: the address of a diffusers folder whose configs, scheduler and tokenizer are used. */
@@ -20,7 +22,10 @@ export interface OpenOptions extends CommonOptions {
  */
 export async function openPipeline(model: string | File | ModelFiles, options: OpenOptions = {}): Promise<TextToImage> {
   const files = modelOf(model, options.config)
-  const open = async () => webgpuBackend(await openDevice(), options.optimisations)
+  const open = async () => {
+    const device = await openDevice()
+    return webgpuBackend(device, options.optimisations, tunerFor(device, options, browserTuningStore))
+  }
   return openTextToImage(files, options.dtype, open, options)
 }
 

@@ -2,6 +2,7 @@
 import { totalmem } from 'node:os'
 import { type AdapterReport, listAdapters, openDevice } from '../device/node.ts'
 import { PhospheneError } from '../error.ts'
+import { nodeTuningStore } from '../run/node-tuning-store.ts'
 import { onnxExecutor } from '../run/onnx/executor.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { webgpuBackend } from './backend.ts'
@@ -12,6 +13,7 @@ import { checkVae, type ModelParts, nodeModel } from './node-model.ts'
 import { type CommonOptions, openTextToImage } from './open.ts'
 import { type Optimisations, passOptions, refuseKernelSwitches } from './optimisations.ts'
 import type { TextToImage } from './text-to-image.ts'
+import { tunerFor } from './tuning.ts'
 
 export const deviceChoices = ['auto', 'gpu', 'cpu', 'software'] as const
 /** 'auto': a real GPU, else the CPU. 'software': a Vulkan driver that computes on the CPU, to try the GPU's kernels. */
@@ -40,7 +42,12 @@ async function openBackend({
   adapter,
   optimisations = {},
   onDevice = () => {},
+  ...tuning
 }: OpenOptions): Promise<Backend> {
+  const onAdapter = async (kind: 'gpu' | 'software') => {
+    const opened = await openDevice({ kind, adapter })
+    return webgpuBackend(opened, optimisations, tunerFor(opened, tuning, nodeTuningStore))
+  }
   switch (device) {
     case 'cpu': {
       if (adapter !== undefined)
@@ -56,7 +63,7 @@ async function openBackend({
     }
     case 'gpu':
     case 'software': {
-      const backend = webgpuBackend(await openDevice({ kind: device, adapter }), optimisations)
+      const backend = await onAdapter(device)
       onDevice(backend.device.name)
       return backend
     }
@@ -67,7 +74,7 @@ async function openBackend({
         (each) => each.kind === 'gpu' || (wanted !== undefined && each.name.toLowerCase().includes(wanted)),
       )
       if (found || adapter !== undefined) {
-        const backend = webgpuBackend(await openDevice({ kind: found?.kind ?? 'gpu', adapter }), optimisations)
+        const backend = await onAdapter(found?.kind ?? 'gpu')
         onDevice(`${backend.device.name} (${adapter === undefined ? 'the first GPU found' : 'as asked'})`)
         return backend
       }

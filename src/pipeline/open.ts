@@ -8,13 +8,14 @@ import { openModel } from './model.ts'
 import { checkOptimisations, type Optimisations, passOptions } from './optimisations.ts'
 import { sizeCheck } from './size-limit.ts'
 import { checkKind, TextToImage } from './text-to-image.ts'
+import { checkTuning, type TuningOptions } from './tune-options.ts'
 import { checkWeightFormat } from './weight-formats.ts'
 
 /** 'auto': f16 on a GPU, else f32. */
 export type DTypeChoice = 'auto' | StorageDType
 
 /** What opening a pipeline takes on every platform. */
-export interface CommonOptions {
+export interface CommonOptions extends TuningOptions {
   readonly dtype?: DTypeChoice | undefined
   /** Bytes for everything but weights: intermediates and what lives across steps. No limit unless given. */
   readonly memoryBytes?: number | undefined
@@ -36,7 +37,7 @@ export async function openTextToImage(
   files: ModelFiles,
   dtypeChoice: DTypeChoice | undefined,
   openBackend: () => Promise<Backend>,
-  { memoryBytes, weights, keepLoaded, optimisations = {} }: Omit<CommonOptions, 'dtype'> = {},
+  { memoryBytes, weights, keepLoaded, optimisations = {}, tune }: Omit<CommonOptions, 'dtype'> = {},
 ): Promise<TextToImage> {
   if (memoryBytes !== undefined && !(memoryBytes > 0))
     throw new PhospheneError({
@@ -46,6 +47,7 @@ export async function openTextToImage(
     })
   checkWeightFormat(weights)
   checkOptimisations(optimisations)
+  checkTuning(tune)
   const model = await openModel(files)
   checkKind(model)
   const backend = await openBackend()

@@ -35,8 +35,17 @@ export interface PlanOptions {
   readonly keepOutputs?: boolean
   /** Chooses by other means than estimated cost, such as measurement. */
   readonly choose?: (family: Family<unknown>, request: Request<unknown>) => Choice
+  /** Told what a plan asks of the kernels, each time one is made: what measuring begins with. */
+  readonly onRequests?: ((asked: readonly AskedKernel[]) => void) | undefined
   /** Remembers estimates and texts from plan to plan: of one device, and with the same `variants`. */
   readonly ranked?: SharedChoices | undefined
+}
+
+/** What a step asks for, and the most bytes of scratch that any layout of the arena could leave it. */
+export interface AskedKernel {
+  readonly family: Family<unknown>
+  readonly request: Request<unknown>
+  readonly roomBytes: number
 }
 
 /** What a binding gets. */
@@ -146,6 +155,12 @@ export function planGraph(graph: Graph, options: PlanOptions, known?: Memory): A
     const roomBytes = Math.max(layout.sizeBytes, options.arenaBytes ?? grown(layout.sizeBytes, capabilities))
     return { space: new FreeSpace(tensors, layout, arena), roomBytes }
   })
+  const mostBytes = options.arenaBytes ?? grown(memory.peakBytes, capabilities)
+  options.onRequests?.(
+    requests.flatMap((all, step) =>
+      all.map(({ family, request }) => ({ family, request, roomBytes: mostBytes - memory.live[step]! })),
+    ),
+  )
   const layout = placeTensors(tensors, { ...arena, roomBytes: options.arenaBytes }, kernels.costIn)
   const chosenKernels = kernels.chosenIn(layout)
   const offsets = [...layout.offsets]

@@ -1,6 +1,6 @@
 // One choice of kernel for all nodes that ask for the same: most layers of a model repeat, and choosing emits their text.
 import { type Candidate, rankedChoices } from '../kernels/choose.ts'
-import type { Request } from '../kernels/family.ts'
+import type { Family, Request } from '../kernels/family.ts'
 import { type IsOff, remaining } from './switches.ts'
 
 export type SharedChoices = typeof rankedChoices<unknown>
@@ -12,20 +12,21 @@ export type SharedChoices = typeof rankedChoices<unknown>
 export function sharedChoices(isOff?: IsOff): SharedChoices {
   const known = new Map<string, readonly Candidate[]>()
   return (family, request, forced) => {
-    const key = `${family.op} ${likeness(request)}`
+    const key = requestKey(family, request)
     const choices = known.get(key) ?? rankedChoices(isOff ? remaining(family, request, isOff) : family, request, forced)
     known.set(key, choices)
     return choices
   }
 }
 
-/** Everything of a request that its kernel depends on. Of slots that is only which ones are equal. */
-function likeness({ attrs, inputs, output, epilogue }: Request<unknown>): string {
+/** Everything of a request that its kernel depends on, but for the device. Of slots that is only which ones are equal. */
+export function requestKey({ op }: Family<unknown>, { attrs, inputs, output, epilogue }: Request<unknown>): string {
   const slots: unknown[] = []
-  return JSON.stringify([attrs, inputs, output, epilogue], (key, value: unknown) => {
+  const text = JSON.stringify([attrs, inputs, output, epilogue], (key, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value)) return String(value) // JSON would call them all null
     if (key !== 'slot') return value
     if (!slots.includes(value)) slots.push(value)
     return slots.indexOf(value)
   })
+  return `${op} ${text}`
 }

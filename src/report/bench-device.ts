@@ -7,8 +7,11 @@ import { optimised } from '../pipeline/memory-limit.ts'
 import { type Model, openModel } from '../pipeline/model.ts'
 import { nodeModel } from '../pipeline/node-model.ts'
 import type { Optimisations } from '../pipeline/optimisations.ts'
+import type { TuningOptions } from '../pipeline/tune-options.ts'
+import { tunerFor } from '../pipeline/tuning.ts'
 import type { Plan } from '../plan/plan.ts'
 import { planWithin } from '../plan/within.ts'
+import { nodeTuningStore } from '../run/node-tuning-store.ts'
 import { capabilitiesOf } from '../run/webgpu/capabilities.ts'
 import { type WebGpuOptions, webgpuExecutor } from '../run/webgpu/executor.ts'
 import { WebGpuSession } from '../run/webgpu/session.ts'
@@ -69,13 +72,14 @@ export interface PlanningOptions extends WebGpuOptions {
 }
 
 /** Raises 'options/invalid' for the CPU, whose kernels are not the engine's; 'device/none', 'model/…', 'options/size'. */
-export async function openBench(options: BenchOptions): Promise<Bench> {
+export async function openBench(options: BenchOptions, tuning: TuningOptions = { tune: 'off' }): Promise<Bench> {
   const model = await openModel(nodeModel(options.model))
   const size = modelComponents(model, options)
   const device = await openBenchDevice(options)
   const { kind, name } = device.description
   const dtype = resolveDType(options.dtype, kind)
   const switched = planningWith(options.optimisations)
+  const tuner = tunerFor(device, tuning, nodeTuningStore)
   return {
     ...size,
     head: {
@@ -99,8 +103,11 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
       try {
         checkParams(component.graph.params.values(), source)
         const { graph, prelude, frugal } = partsOf(component, planning)
-        const load = { dtype, prelude, frugal, signal: options.signal }
-        const session = await webgpuExecutor(device, planning).load(graph, source, load)
+        const { signal, onProgress = () => {} } = options
+        const onTuning = (done: number, total: number) =>
+          onProgress(`${component.folder}: tuning kernels, ${done} of ${total}`)
+        const load = { dtype, prelude, frugal, signal, onTuning, onWarning: onProgress }
+        const session = await webgpuExecutor(device, { ...planning, tuner }).load(graph, source, load)
         if (!(session instanceof WebGpuSession)) throw new TypeError('a WebGPU executor loads WebGPU sessions')
         await session.hold(component.inputs(), options.signal)
         return session

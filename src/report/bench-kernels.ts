@@ -1,5 +1,6 @@
 // Every kernel of a model's components timed on its own: by what they compute, or by layer. Node only.
 import { PhospheneError } from '../error.ts'
+import type { TuningOptions } from '../pipeline/tune-options.ts'
 import { throwIfAborted } from '../run/aborted.ts'
 import type { DeviceRates, KernelTime, Profiler } from '../run/profiler.ts'
 import { grouped, type NodeTime, nodeTimes, type Rating, rate } from '../run/roofline.ts'
@@ -10,7 +11,7 @@ import { type Bench, type BenchHead, type BenchOptions, openBench } from './benc
 import { layerOf, readableDepth } from './layers.ts'
 import { type Summary, summarise } from './statistics.ts'
 
-export interface KernelBenchOptions extends BenchOptions {
+export interface KernelBenchOptions extends BenchOptions, TuningOptions {
   /** Folders of the components to measure; all by default. */
   readonly only?: readonly string[] | undefined
   /** Profiles taken; each kernel's time is its median. */
@@ -52,7 +53,7 @@ export interface KernelRow extends Rating {
 /** Raises what `openBench` and loading raise, 'device/none' for an adapter without timestamps, 'options/invalid' for `only`. */
 export async function benchKernels(options: KernelBenchOptions): Promise<KernelBench> {
   const { only, rounds = 3, signal, onProgress = () => {} } = options
-  const bench = await openBench(options)
+  const bench = await openBench(options, options)
   try {
     const profiler = profilerOf(bench)
     const wanted = chosen(bench, only)

@@ -10,12 +10,15 @@ import { cpuBackend } from '../pipeline/open-node.ts'
 import { refuseKernelSwitches } from '../pipeline/optimisations.ts'
 import type { GenerationResult } from '../pipeline/result.ts'
 import type { TextToImage } from '../pipeline/text-to-image.ts'
+import type { TuningOptions } from '../pipeline/tune-options.ts'
+import { tunerFor } from '../pipeline/tuning.ts'
+import { nodeTuningStore } from '../run/node-tuning-store.ts'
 import type { StorageDType } from '../tensor/dtype.ts'
 import { type BenchHead, type BenchOptions, openBenchDevice, resolveDType } from './bench-device.ts'
 import { openPeer } from './peer.ts'
 import { type Summary, summarise } from './statistics.ts'
 
-export interface PictureBenchOptions extends BenchOptions {
+export interface PictureBenchOptions extends BenchOptions, TuningOptions {
   readonly prompt?: string | undefined
   readonly steps?: number | undefined
   readonly sampler?: string | undefined
@@ -71,9 +74,12 @@ export async function benchPicture(options: PictureBenchOptions): Promise<Pictur
       return told(await cpuBackend(optimisations), options)
     }
     device = await openBenchDevice(options)
-    return told(webgpuBackend(device, optimisations), options)
+    return told(webgpuBackend(device, optimisations, tunerFor(device, options, nodeTuningStore)), options)
   }
-  const pipeline = await openTextToImage(nodeModel(options.model), options.dtype, openBackend, { optimisations })
+  const pipeline = await openTextToImage(nodeModel(options.model), options.dtype, openBackend, {
+    optimisations,
+    tune: options.tune,
+  })
   let peer: TextToImage | undefined
   try {
     if (options.peer && device) peer = await openPeerPipeline(device, pipeline.dtype, options)
@@ -141,14 +147,18 @@ async function openPeerPipeline(device: Device, dtype: StorageDType, options: Be
 function draw(
   pipeline: TextToImage,
   round: number,
-  { prompt = 'a red apple', width, height, count, steps, sampler, signal }: PictureBenchOptions,
+  { prompt = 'a red apple', width, height, count, steps, sampler, signal, onProgress = () => {} }: PictureBenchOptions,
   onFirstStep = () => {},
 ): Promise<GenerationResult> {
   return pipeline.generate({
     prompt: `${prompt}, take ${round}`,
     negative: `blurry, take ${round}`,
     ...{ seed: 1, width, height, count, steps, sampler, signal },
-    onProgress: (event) => (event.kind === 'step' && event.step === 1 ? onFirstStep() : undefined),
+    onProgress(event) {
+      if (event.kind === 'step' && event.step === 1) onFirstStep()
+      if (event.kind === 'tune') onProgress(`${event.component}: tuning kernels, ${event.done} of ${event.total}`)
+      if (event.kind === 'warning') onProgress(`warning: ${event.message}`)
+    },
   })
 }
 

@@ -24,6 +24,10 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined
   /** Bytes of weights done and in all. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined
+  /** Requests whose kernels have been measured and in all, for executors that measure theirs. */
+  readonly onTuning?: ((done: number, total: number) => void) | undefined
+  /** What deserves to be said but stops nothing. */
+  readonly onWarning?: ((message: string) => void) | undefined
   /** What of the model depends on held inputs alone: `hold` runs it, and its outputs are inputs of the graph by name. */
   readonly prelude?: Graph | undefined
   /** Graphs that compute the same in less memory, for executors that plan theirs. */

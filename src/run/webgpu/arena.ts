@@ -41,6 +41,11 @@ export class Arena {
     }
   }
 
+  /** Gives all of it back until the next run is prepared. Nothing may be running. */
+  release(): void {
+    this.free([...this.pages.keys()])
+  }
+
   /** Buffer `index` of the plan's arena. */
   page({ pageBytes }: Plan, index: number): GPUBuffer {
     return this.pages.get(pageBytes)![index]!
