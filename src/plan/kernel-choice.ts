@@ -38,7 +38,7 @@ export function kernelsFor(
   const asked = requests.map((all) =>
     all.map(({ family, request }) => {
       const preferred = options.choose?.(family, request)
-      const byCost = ranked(family, request, options.variants?.[family.op])
+      const byCost = frugalOf(ranked(family, request, options.variants?.[family.op]), options.scratchless)
       return { candidates: preferred ? [asCandidate(preferred), ...byCost] : byCost, isFree: !preferred }
     }),
   )
@@ -77,6 +77,13 @@ export function kernelsFor(
         0,
       ),
   }
+}
+
+/** Those without scratch, if that is asked for and there are any. */
+function frugalOf(candidates: readonly Candidate[], scratchless = false): readonly Candidate[] {
+  if (!scratchless) return candidates
+  const frugal = candidates.filter((each) => each.scratch().every((bytes) => bytes === 0))
+  return frugal.length > 0 ? frugal : candidates
 }
 
 /**

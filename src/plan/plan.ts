@@ -29,6 +29,8 @@ export interface PlanOptions {
   readonly pageBytes?: number
   /** To this size the arena may grow for the sake of kernels' scratch. Whether all else fits is `planWithin`'s business. */
   readonly arenaBytes?: number
+  /** Takes kernels that need no memory of their own, where there are any. */
+  readonly scratchless?: boolean
   /** Forces a variant by op name, for tests and comparisons. */
   readonly variants?: Readonly<Record<string, string>>
   /** Whether outputs are kept in buffers of their own, bound by name like inputs: those of a program that runs after this one. */

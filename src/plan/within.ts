@@ -50,13 +50,17 @@ export function planWithin(
   // Scratch takes what room there is, but for kernels' constants, whose number is known once the kernels are.
   const arenaBytes = search.arenaBytes - Math.min(constantBytes, search.arenaBytes / 64)
   const needed = ({ arenaBytes: arena, constants }: ArenaPlan) => arena + constants.byteLength
-  const planned = ({ graph: each, memory }: Fitting) => planGraph(each, { ...options, arenaBytes }, memory)
+  const planned = ({ graph: each, memory }: Fitting, scratchless = false) =>
+    planGraph(each, { ...options, arenaBytes, scratchless }, memory)
   for (const each of search.fitting()) {
-    const plan = planned(each)
-    if (needed(plan) <= search.arenaBytes) return plan
-    search.miss(needed(plan))
+    // Of small graphs the constants of kernels in many parts weigh more than their scratch.
+    for (const scratchless of [false, true]) {
+      const plan = planned(each, scratchless)
+      if (needed(plan) <= search.arenaBytes) return plan
+      search.miss(needed(plan))
+    }
   }
-  throw search.failure((each) => needed(planned(each)))
+  throw search.failure((each) => needed(planned(each, true)))
 }
 
 /**
