@@ -41,10 +41,10 @@ describe('SD 1.5 at 512×512 in f16', () => {
     expect(await bytesOf({ normsOnLoad: true })).toBeLessThanOrEqual(4200 * MB)
   }, 120_000)
 
-  it('denoises with 275 G multiply-adds a branch where there is no more than these 44 MB', async () => {
+  it('denoises with 280 G multiply-adds a branch where there is no more than these 44 MB', async () => {
     const { unet } = (await inspect(52.6)).components
     expect(unet.arenaBytes).toBeLessThanOrEqual(44 * MB)
-    expect(unet.macs / 2).toBeLessThanOrEqual(275e9)
+    expect(unet.macs / 2).toBeLessThanOrEqual(280e9)
   }, 60_000)
 
   it.each([84, 48])(
@@ -58,7 +58,7 @@ describe('SD 1.5 at 512×512 in f16', () => {
 
   it.each([
     [84, 2, 350],
-    [48, 3.2, 890],
+    [48, 3.2, 900],
   ])(
     'decodes in %i MB with at most %f times the products, %i G multiply-adds',
     async (limit, factor, macs) => {

@@ -42,6 +42,12 @@ const counts = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 64]
 /** Layers in depths take no more: the time of dispatches is fixed, and so is that of encoding them. */
 const dispatchesAtMost = 150
 
+/**
+ * Times the estimate of a division into depths: no GPU's times have been held against it yet, so that it is taken where it is well
+ * ahead, or where products are what counts.
+ */
+const depthsHandicap = 1.25
+
 /** Of the divisions into depths those are compared with the products beneath, which take longer to estimate. */
 const comparedDivisions = 4
 
@@ -162,7 +168,7 @@ export function scheduleOf(
     const costs = transformCosts(capabilities.kind, problem, division.part)
     const product = productCost(productRequest(problem, division.part, capabilities))
     for (const outer of outers) {
-      const cost = costOf(division, outer, costs, product)
+      const cost = costOf(division, outer, costs, product) * (division.depths > 1 ? depthsHandicap : 1)
       if (!best || cost < best.cost) best = { ...division, outer, cost }
     }
   }
