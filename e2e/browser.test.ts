@@ -133,8 +133,8 @@ test('the bundle holds nothing of Node and no ONNX Runtime, and stays small', as
   const text = (await Promise.all(scripts.map((name) => readFile(join(assets, name), 'utf8')))).join('\n')
   expect(text).toMatch(/navigator/)
   for (const stranger of [/["'`]node:/, /__vite-browser-external/, /onnxruntime/]) expect(text).not.toMatch(stranger)
-  // Kernels are text, and all variants of them travel: 372 kB, 123 kB compressed, of which 46 kB are libraries.
-  expect(text.length).toBeLessThan(400_000)
+  // Kernels are text, and all variants of them travel: 425 kB, 141 kB compressed, of which 46 kB are libraries.
+  expect(text.length).toBeLessThan(450_000)
 })
 
 function worstDifference(a: Uint8Array, b: Uint8Array): number {
