@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { checkGraph } from '../src/graph/check.ts'
 import type { Graph } from '../src/graph/graph.ts'
+import type { Conv2dAttrs } from '../src/ops/attrs.ts'
 import { bandSchedules } from '../src/passes/band-schedules.ts'
 import { optimiseInParts } from '../src/passes/passes.ts'
 import { divideRows } from '../src/passes/row-bands.ts'
@@ -42,7 +43,13 @@ it('normalises on load all that the small UNets normalise by rows', () => {
   for (const [name, build] of Object.entries(smallGraphs)) {
     const { onLoad } = formsOf(build)
     expect(onLoad).toHaveLength(name.startsWith('unet') ? 2 : 0)
-    for (const { graph } of onLoad) expect(graph.nodes.filter(({ op }) => op.name === 'layerNorm')).toEqual([])
+    for (const { graph } of onLoad) {
+      expect(graph.nodes.filter(({ op }) => op.name === 'layerNorm')).toEqual([])
+      const convolutions = graph.nodes.filter(
+        ({ op, attrs }) => op.name === 'conv2d' && (attrs as Conv2dAttrs).normalised,
+      )
+      expect(convolutions.length).toBeGreaterThan(5)
+    }
   }
 })
 

@@ -49,7 +49,7 @@ export interface Form {
 export function formsOf(build: () => Graph): {
   readonly plain: Graph
   readonly frugal: readonly Form[]
-  /** Products and convolutions normalise what they load, in a graph whole and in chunks; none where nothing is normalised. */
+  /** Products and convolutions normalise what they load, in a graph whole and in chunks; none where no rows are normalised. */
   readonly onLoad: readonly Form[]
 } {
   const parts = optimiseInParts(build(), [])
@@ -61,7 +61,7 @@ export function formsOf(build: () => Graph): {
     })),
   )
   const onLoad = [{ name: 'whole', graph: parts.graph }, ...frugal.slice(0, 1)]
-    .filter(({ graph }) => graph.nodes.some(({ op }) => op.name === 'layerNorm' || op.name === 'groupNorm'))
+    .filter(({ graph }) => graph.nodes.some(({ op }) => op.name === 'layerNorm'))
     .map(({ name, graph }) => ({
       name: `normalised on load, ${name}`,
       graph: groupNormOnLoad(normaliseOnLoad(graph, 1), 1),

@@ -146,12 +146,13 @@ const roomOf = ([rows, columns]: (typeof sizes)[number], request: Request<Conv2d
 }
 
 /**
- * The broadcasting product differs from the direct one in what is the same for all tile sizes. Divisions into depths take turns
- * (thinning.ts).
+ * The broadcasting product differs from the direct one in what is the same for all tile sizes. Divisions into depths, and those that
+ * normalise, take turns (thinning.ts).
  */
 function meets(index: number, nest: string, name: string): boolean {
   const at = Object.keys(inDepths).indexOf(name)
   if (nest === 'broadcast') return sizes[index]![1] === 4 && at >= 0
+  if (divisions[name]?.normalised) return itsTurn(index + Object.keys(products).indexOf(nest), 2)
   return at < 0 || itsTurn(at + index + Object.keys(products).indexOf(nest), Object.keys(inDepths).length)
 }
 
