@@ -16,7 +16,7 @@ import { openSafetensors } from '../src/weights/safetensors.ts'
 import { goldenFolder } from './golden/read-golden.ts'
 import { checkpoint, clipKeys, type LdmUNet, ldmUNet, ldmVae, openClipKeys, type Shapes } from './ldm-keys.ts'
 
-/** A .safetensors file of one-byte tensors... whose data is one zero for all: only names and shapes are looked at. */
+/** The header of a .safetensors file: only names and shapes are looked at. */
 function headerOnly(shapes: Shapes): Uint8Array {
   const header: Record<string, unknown> = {}
   let at = 0

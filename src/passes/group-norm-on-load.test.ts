@@ -19,7 +19,7 @@ function graphOf(side: number, build: (g: Scope, x: Value) => Record<string, Val
   return optimise(graph)
 }
 
-/** Op names; convolutions that normalise what they load with a star for each way, and what they read. */
+/** Op names; convolutions that normalise what they load with the way they do, and what they read. */
 function sketch(graph: Graph): string[] {
   checkGraph(graph, 'groupNormOnLoad')
   return graph.nodes.map(({ op, attrs, inputs }) => {

@@ -1,7 +1,6 @@
 // A group normalisation that only convolutions read becomes two numbers a channel, by which they normalise what they load, through
 // the SiLU that follows it: its result never exists. Comes last, since other passes look for the normalisation as a node of its own.
 // Saves one writing of the image; costs the arithmetic again for every tap and tile of columns.
-
 import { input, siluExpr } from '../graph/expr.ts'
 import type { Graph, Node, Value } from '../graph/graph.ts'
 import type { Conv2dAttrs, GroupNormAttrs } from '../ops/attrs.ts'
@@ -9,7 +8,7 @@ import { channelMoments } from '../ops/channel-moments.ts'
 import { groupMoments } from '../ops/group-moments.ts'
 import { exprKey } from './expr-key.ts'
 import { operandsOf } from './held.ts'
-import { rewrite } from './rewrite.ts'
+import { rewrite, takenAlone } from './rewrite.ts'
 
 /** Images of fewer pixels are written in less time than a dispatch takes to begin. */
 const leastPixels = 256
@@ -21,11 +20,7 @@ const partRows = 4
 const mostBindings = 8
 
 export function groupNormOnLoad(graph: Graph, pixels = leastPixels): Graph {
-  const norms = new Set(graph.nodes.filter((node) => isNorm(node, pixels)))
-  const returned = new Set(graph.outputs.values())
-  for (const norm of norms) if (returned.has(norm.output)) norms.delete(norm)
-  for (const node of graph.nodes)
-    for (const { node: norm } of operandsOf(node)) if (norm && norms.has(norm) && !takes(node, norm)) norms.delete(norm)
+  const norms = takenAlone(graph, (node) => isNorm(node, pixels), takes)
   return rewrite(graph, (node, to) => {
     // Stands for the result wherever that is read: by convolutions alone.
     if (norms.has(node)) return statistics(node, to.value)

@@ -6,7 +6,7 @@ import type { LayerNormAttrs, MatmulAttrs } from '../ops/attrs.ts'
 import { rowMoments } from '../ops/row-moments.ts'
 import { elementCount } from '../ops/shapes.ts'
 import { operandsOf } from './held.ts'
-import { rewrite } from './rewrite.ts'
+import { rewrite, takenAlone } from './rewrite.ts'
 
 /** Fewer rows than this are written in less time than a dispatch takes to begin. */
 const leastRows = 256
@@ -15,11 +15,7 @@ const leastRows = 256
 const mostBindings = 8
 
 export function normaliseOnLoad(graph: Graph, rows = leastRows): Graph {
-  const norms = new Set(graph.nodes.filter((node) => isNorm(node) && rowsOf(node.output) >= rows))
-  const returned = new Set(graph.outputs.values())
-  for (const norm of norms) if (returned.has(norm.output)) norms.delete(norm)
-  for (const node of graph.nodes)
-    for (const { node: norm } of operandsOf(node)) if (norm && norms.has(norm) && !takes(node, norm)) norms.delete(norm)
+  const norms = takenAlone(graph, (node) => isNorm(node) && rowsOf(node.output) >= rows, takes)
   return rewrite(graph, (node, to) => {
     // Stands for the result wherever that is read: by products alone.
     if (norms.has(node))

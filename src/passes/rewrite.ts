@@ -1,5 +1,6 @@
 // What every pass stands on: a graph is copied node by node, and a rule may put something else in a node's place.
 import { Graph, type Node, type Value } from '../graph/graph.ts'
+import { operandsOf } from './held.ts'
 
 /** The copy being made. */
 export interface Rewriting {
@@ -54,4 +55,17 @@ export function countUses(graph: Graph): ReadonlyMap<Value, number> {
     for (const value of new Set([...node.inputs, ...(node.epilogue?.inputs ?? [])])) use(value)
   for (const value of graph.outputs.values()) use(value)
   return uses
+}
+
+/** The nodes that `wanted` names whose results nobody reads but who `takes` them, and that the graph does not return. */
+export function takenAlone(
+  graph: Graph,
+  wanted: (node: Node) => boolean,
+  takes: (reader: Node, node: Node) => boolean,
+): ReadonlySet<Node> {
+  const nodes = new Set(graph.nodes.filter(wanted))
+  for (const { node } of graph.outputs.values()) if (node) nodes.delete(node)
+  for (const reader of graph.nodes)
+    for (const { node } of operandsOf(reader)) if (node && nodes.has(node) && !takes(reader, node)) nodes.delete(node)
+  return nodes
 }

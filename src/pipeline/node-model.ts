@@ -6,7 +6,7 @@ import { vaeFile } from '../weights/ldm-names.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { nodeFolder, openFile } from '../weights/node-files.ts'
 import { openSafetensors } from '../weights/safetensors.ts'
-import type { WeightSource } from '../weights/source.ts'
+import { viewOrClose } from '../weights/source.ts'
 import { isSingleFile, singleFile } from './single-file.ts'
 
 export interface ModelParts {
@@ -22,15 +22,7 @@ export async function checkVae(path: string): Promise<void> {
   await source.close()
 }
 
-async function openVae(path: string): Promise<WeightSource> {
-  const source = await openSafetensors(await openFile(path))
-  try {
-    return vaeFile(source)
-  } catch (error) {
-    await source.close()
-    throw error
-  }
-}
+const openVae = async (path: string) => viewOrClose(await openSafetensors(await openFile(path)), vaeFile)
 
 /** Raises 'options/invalid' for configs beside a folder, which has its own. What is missing shows when it is asked for. */
 export function nodeModel(path: string, { config, vae }: ModelParts = {}): ModelFiles {

@@ -8,7 +8,7 @@ import type { ByteSource } from '../weights/byte-source.ts'
 import { isLdm, ldmComponent, ldmComponents, vaeFile } from '../weights/ldm-names.ts'
 import type { ModelFiles } from '../weights/model-files.ts'
 import { openSafetensors } from '../weights/safetensors.ts'
-import type { WeightSource } from '../weights/source.ts'
+import { viewOrClose, type WeightSource } from '../weights/source.ts'
 
 export interface SingleFileOptions {
   /** A diffusers folder whose configs, scheduler and tokenizer are used instead of those of the kind; its weights are not. */
@@ -88,19 +88,9 @@ export function singleFile(
     async weights(component) {
       const wanted = ldmComponents.find((each) => each === component)
       if (!wanted) throw absent(label, component)
-      if (wanted === 'vae' && vae) return closing(await openSafetensors(await vae()), vaeFile)
-      return closing(await openSafetensors(await open()), (source) => ldmComponent(source, wanted))
+      if (wanted === 'vae' && vae) return viewOrClose(await openSafetensors(await vae()), vaeFile)
+      return viewOrClose(await openSafetensors(await open()), (source) => ldmComponent(source, wanted))
     },
-  }
-}
-
-/** The view of a source, which is closed where there is none. */
-async function closing(source: WeightSource, view: (source: WeightSource) => WeightSource): Promise<WeightSource> {
-  try {
-    return view(source)
-  } catch (error) {
-    await source.close()
-    throw error
   }
 }
 

@@ -6,7 +6,7 @@ import type { Component, ModelFiles } from './model-files.ts'
 import { clipTextNames, vaeNames } from './names.ts'
 import { openQuantised } from './quantised.ts'
 import { openSafetensors } from './safetensors.ts'
-import { joined, type WeightSource } from './source.ts'
+import { joined, viewOrClose, type WeightSource } from './source.ts'
 
 export interface ComponentOptions {
   /** Only the files of this variant, as diffusers' `variant`. Default: the plain files, else the fp16 ones. */
@@ -24,7 +24,7 @@ export async function openComponent(
   component: Component,
   options: ComponentOptions = {},
 ): Promise<WeightSource> {
-  if (files.weights) return files.weights(component)
+  if (files.weights) return withOldNames(component, await files.weights(component))
   const folder = options.folder ?? component
   const names = candidates(stemsOf(component), options.variant)
   for (const name of names) {
@@ -37,13 +37,7 @@ export async function openComponent(
 }
 
 async function openFile(files: ModelFiles, path: string): Promise<WeightSource> {
-  const source = await openSafetensors(await files.open(path))
-  try {
-    return openQuantised(source)
-  } catch (error) {
-    await source.close()
-    throw error
-  }
+  return viewOrClose(await openSafetensors(await files.open(path)), openQuantised)
 }
 
 /** transformers calls its files `model`, diffusers `diffusion_pytorch_model`; each is seen under the other's name as well. */

@@ -2,7 +2,6 @@
 // names. What belongs where follows from which tensors there are, so that models of any depth are read without a config
 // (diffusers has the same names as tables: loaders/single_file_utils.py).
 import { PhospheneError } from '../error.ts'
-import { vaeNames as diffusersVae } from './names.ts'
 import { type ViewOf, viewed, type WeightSource } from './source.ts'
 
 export const ldmComponents = ['unet', 'vae', 'text_encoder'] as const
@@ -43,9 +42,7 @@ export function ldmComponent(source: WeightSource, component: LdmComponent): Wei
     const { shape } = source.tensors.get(prefix + name)!
     if (component === 'text_encoder' && openClip) return openClipViews(name, prefix + name, shape)
     const view = rename(name)
-    return view === undefined
-      ? []
-      : [[view, { of: prefix + name, shape: component === 'vae' ? vaeShape(view, shape) : shape }]]
+    return view === undefined ? [] : [[view, { of: prefix + name, shape }]]
   })
   return viewed(source, views)
 }
@@ -62,7 +59,7 @@ export function vaeFile(source: WeightSource): WeightSource {
     const plain = own.map(
       (name) => [name, { of: prefix + name, shape: source.tensors.get(prefix + name)!.shape }] as const,
     )
-    return diffusersVae(viewed(source, plain))
+    return viewed(source, plain)
   }
   if (!own.includes('decoder.conv_in.weight'))
     throw new PhospheneError({
@@ -74,7 +71,7 @@ export function vaeFile(source: WeightSource): WeightSource {
   const views = own.flatMap((name): (readonly [string, ViewOf])[] => {
     const view = rename(name)
     const { shape } = source.tensors.get(prefix + name)!
-    return view === undefined ? [] : [[view, { of: prefix + name, shape: vaeShape(view, shape) }]]
+    return view === undefined ? [] : [[view, { of: prefix + name, shape }]]
   })
   return viewed(source, views)
 }
@@ -190,11 +187,6 @@ function vaeNames(names: readonly string[]): Rename {
     if (/^(post_)?quant_conv\.|^(encoder|decoder)\.conv_(in|out)\./.test(name)) return name
     return /^(encoder|decoder)\.norm_out\./.test(name) ? name.replace('norm_out', 'conv_norm_out') : undefined
   }
-}
-
-/** Attention kept as 1×1 convolutions [c, c, 1, 1] is linear [c, c] in diffusers. */
-function vaeShape(name: string, shape: readonly number[]): readonly number[] {
-  return name.includes('.attentions.') && shape.length === 4 ? shape.slice(0, 2) : shape
 }
 
 const openClipModules: readonly (readonly [string, string])[] = [

@@ -107,6 +107,19 @@ export function viewed(source: WeightSource, views: Iterable<readonly [string, V
   }
 }
 
+/** The view of a source; where it raises, the source is closed. */
+export async function viewOrClose<S extends WeightSource>(
+  source: S,
+  view: (source: S) => WeightSource,
+): Promise<WeightSource> {
+  try {
+    return view(source)
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
 /**
  * Several sources as one, in which `owner` says who holds which tensor (a sharded checkpoint's index).
  * Raises 'weights/missing-key' when a tensor is not where the index says.
