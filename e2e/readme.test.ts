@@ -1,35 +1,20 @@
 // The README's library snippet for the browser, run in Chromium as it stands.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { build, preview } from 'vite'
 import { expect, test } from 'vitest'
 import { launch } from './chromium.ts'
+import { root, serveScript } from './serve-script.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const snippet = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/```js\n(.*?)```/gs)][1]![1]!
 
 test('draws a picture into the page and shows the steps', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phosphene-readme-page-'))
-  writeFileSync(join(folder, 'index.html'), '<!doctype html><body><script type="module" src="./snippet.js"></script>')
-  writeFileSync(join(folder, 'snippet.js'), snippet)
-  const site = {
-    configFile: false as const,
-    logLevel: 'warn' as const,
-    root: folder,
-    publicDir: join(root, 'models'),
-    resolve: { alias: { phosphene: join(root, 'src/index.ts') } },
-    build: { target: 'esnext', outDir: join(folder, 'dist') },
-  }
-  await build(site)
-  const server = await preview({ ...site, preview: { host: '127.0.0.1', port: 0 } })
+  const site = await serveScript(snippet, join(root, 'models'))
   const browser = await launch({ webgpu: true })
   try {
     const page = await browser.newPage()
     const failures: string[] = []
     page.on('pageerror', (error) => failures.push(String(error)))
-    await page.goto(server.resolvedUrls!.local[0]!)
+    await page.goto(site.url)
     const image = page.locator('img')
     await image.waitFor({ timeout: 240_000 }).catch((error) => {
       throw new Error(`${failures.join('\n')} ${error}`)
@@ -43,7 +28,6 @@ test('draws a picture into the page and shows the steps', async () => {
     expect(failures).toEqual([])
   } finally {
     await browser.close()
-    await server.close()
-    rmSync(folder, { recursive: true })
+    await site.close()
   }
 })

@@ -1,14 +1,10 @@
 // A checkpoint in one file in Chromium, by its address and as a File that a person picked: the picture is Node's.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { build, preview } from 'vite'
 import { expect, test } from 'vitest'
 import { openPipeline } from '../src/node.ts'
 import { launch } from './chromium.ts'
+import { root, serveScript } from './serve-script.ts'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const models = join(root, 'test/golden/data/tiny')
 const name = 'sd1_single_file.fp16.safetensors'
 
@@ -28,22 +24,7 @@ document.title = 'ready'
 `
 
 test('draws what Node draws, by address and as a File', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'phosphene-single-file-page-'))
-  writeFileSync(
-    join(folder, 'index.html'),
-    '<!doctype html><body><input type="file"><script type="module" src="./script.js"></script>',
-  )
-  writeFileSync(join(folder, 'script.js'), script)
-  const site = {
-    configFile: false as const,
-    logLevel: 'warn' as const,
-    root: folder,
-    publicDir: models,
-    resolve: { alias: { phosphene: join(root, 'src/index.ts') } },
-    build: { target: 'esnext', outDir: join(folder, 'dist') },
-  }
-  await build(site)
-  const server = await preview({ ...site, preview: { host: '127.0.0.1', port: 0 } })
+  const site = await serveScript(script, models, '<input type="file">')
   const browser = await launch({ webgpu: true })
   try {
     const file = join(models, name)
@@ -57,7 +38,7 @@ test('draws what Node draws, by address and as a File', async () => {
     await node.dispose()
     const page = await browser.newPage()
     page.setDefaultTimeout(240_000)
-    await page.goto(server.resolvedUrls!.local[0]!)
+    await page.goto(site.url)
     await page.waitForFunction(() => document.title === 'ready')
     await page.locator('input').setInputFiles(file)
     for (const way of ['fromAddress', 'fromFile'] as const) {
@@ -71,7 +52,6 @@ test('draws what Node draws, by address and as a File', async () => {
     }
   } finally {
     await browser.close()
-    await server.close()
-    rmSync(folder, { recursive: true })
+    await site.close()
   }
 })
